@@ -1,0 +1,97 @@
+"""Fast and wrong does not count: losses of the measured training against the reference's.
+
+Two ways. **Shared draws**: where augmentation, dropout, order and initial head can come from one definition
+(docs/randomness.md), the losses of the first steps must be equal to rounding; lightning-tl resamples one by one for
+this. **Own draws**: the very steps that were timed; the frameworks see the same images in the same order and draw for
+themselves, so that their losses differ by chance. The mean difference d of n steps must be within
+``4 s / sqrt(n) + margin``; s is the scatter of single differences, taken from neighbours (sqrt(mean (d[i+1]-d[i])^2/2))
+so that a difference that grows does not excuse itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import sqrt
+from statistics import fmean
+from typing import Any
+
+from benchmarks.frameworks import Framework
+
+SHARED = {"float32": 1e-3, "mixed": 5e-2}
+"""Relative, of each step's loss: float32 rounding grown over the steps; bfloat16 keeps 8 bits, and Keras' mixed model
+takes the logarithm of bfloat16 probabilities."""
+MARGIN = {"float32": 0.05, "mixed": 0.1}
+"""Share of the reference's mean loss that own draws and other resampling may make."""
+SIGMAS = 4.0
+
+
+def choose_reference(frameworks: Sequence[Framework], keys: Sequence[str]) -> str | None:
+    """The first Keras in float32, else the first lightning-tl; of those that answered."""
+    there = [f for f in frameworks if f.key in keys and f.precision == "float32"]
+    for family in ("keras", "lightning-tl"):
+        for framework in there:
+            if framework.family == family:
+                return framework.key
+    return None
+
+
+def compare_shared(
+    phase: str, losses: Mapping[str, Sequence[float]], frameworks: Sequence[Framework]
+) -> list[dict[str, Any]]:
+    """A verdict on each framework but the reference, with draws that all share."""
+    reference = choose_reference(frameworks, list(losses))
+    verdicts = []
+    for framework in frameworks:
+        if reference is not None and framework.key in losses and framework.key != reference:
+            pairs = list(zip(losses[framework.key], losses[reference], strict=True))
+            error = max(abs(ours - theirs) / abs(theirs) for ours, theirs in pairs)
+            verdicts.append(_verdict(framework, phase, "shared draws", reference, error, SHARED[framework.precision]))
+    return verdicts
+
+
+def compare_own(
+    phase: str, losses: Mapping[str, Sequence[float]], frameworks: Sequence[Framework]
+) -> list[dict[str, Any]]:
+    """A verdict on each framework but the reference, from the steps that were timed, in order."""
+    reference = choose_reference(frameworks, list(losses))
+    verdicts = []
+    for framework in frameworks:
+        if reference is not None and framework.key in losses and framework.key != reference:
+            error, bound = own_bound(losses[framework.key], losses[reference], MARGIN[framework.precision])
+            verdicts.append(_verdict(framework, phase, "own draws", reference, error, bound))
+    return verdicts
+
+
+def own_bound(ours: Sequence[float], theirs: Sequence[float], margin: float) -> tuple[float, float]:
+    """Mean difference and its bound, both as a fraction of the reference's mean loss."""
+    scale = fmean(theirs)
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    steps = [(late - early) ** 2 for early, late in pairwise(differences)]
+    scatter = sqrt(fmean(steps) / 2) if steps else 0.0
+    return abs(fmean(differences)) / scale, SIGMAS * scatter / sqrt(len(differences)) / scale + margin
+
+
+def refused(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Key of each framework that disagrees, to the reason."""
+    reasons: dict[str, str] = {}
+    for verdict in verdicts:
+        if not verdict["passed"]:
+            reasons[f"{verdict['framework']} {verdict['precision']}"] = (
+                f"its loss in phase {verdict['phase']} ({verdict['kind']}) is {verdict['error']:.2g} (relative) from "
+                f"that of {verdict['reference']}; {verdict['tolerance']:.2g} is allowed"
+            )
+    return reasons
+
+
+def _verdict(
+    framework: Framework, phase: str, kind: str, reference: str, error: float, tolerance: float
+) -> dict[str, Any]:
+    return {
+        "framework": framework.name,
+        "precision": framework.precision,
+        "phase": phase,
+        "kind": kind,
+        "reference": reference,
+        "error": float(f"{error:.3g}"),
+        "tolerance": float(f"{tolerance:.3g}"),
+        "passed": bool(error <= tolerance),  # NaN does not pass
+    }

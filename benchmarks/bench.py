@@ -1,0 +1,166 @@
+"""A whole run: the frameworks together first, then the parts that need processes of their own."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks import agreement
+from benchmarks.accuracy import time_to_accuracy
+from benchmarks.alive import alive
+from benchmarks.frameworks import CEILINGS, Framework
+from benchmarks.growth import growth
+from benchmarks.machine import describe_machine, versions
+from benchmarks.means import means
+from benchmarks.prepare import Ground
+from benchmarks.rounds import Group, Sample
+from benchmarks.rows import make_rows
+from benchmarks.scaling import scaling
+from benchmarks.settings import PHASES
+from benchmarks.startup import startup
+
+MEASURES = ("resident", "files", "validation", "startup", "accuracy", "growth", "scaling", "means")
+"""What can be asked for; agreement of the losses is looked at always."""
+
+Piece = Callable[[], list[dict[str, Any]]]
+Part = Callable[[Ground, Sequence[Framework]], Sequence[Piece]]
+
+PARTS: dict[str, tuple[str, Part]] = {
+    "startup": ("startup", startup),
+    "accuracy": ("time_to_accuracy", time_to_accuracy),
+    "scaling": ("scaling", scaling),
+    "means": ("means", means),
+    "growth": ("growth", growth),
+}
+"""Measures with processes of their own: the block of the report that each fills, and the pieces that it is
+made of, each to be called for its rows."""
+
+
+@dataclass
+class Findings:
+    """What the frameworks together came to.
+
+    Attributes:
+        samples: (phase, source) to samples by key.
+        verdicts: on losses.
+        group: of the live processes.
+    """
+
+    group: Group
+    samples: dict[tuple[str, str], dict[str, list[Sample]]] = field(default_factory=dict)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> dict[str, Any]:
+    """Measure and return the content of benchmark.json."""
+    began = time.perf_counter()
+    absent = {f.key: f"{f.needs} is not installed" for f in frameworks if not f.installed}
+    present = [framework for framework in frameworks if framework.installed]
+    findings = _together(ground, present, measures)
+    refused = agreement.refused(findings.verdicts)
+    counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
+    content = _content(ground, findings, counting, absent, refused)
+    end = began + (ground.settings.budget or float("inf"))
+    for measure in [measure for measure in PARTS if measure in measures]:
+        block, part = PARTS[measure]
+        say(measure)
+        content[block], pieces = [], list(part(ground, counting))
+        while pieces and time.perf_counter() < end:
+            content[block] += pieces.pop(0)()
+        if pieces:
+            reason = f"{len(pieces)} of its parts: the time of a quick run was spent"
+            content["left_out"].append({"measure": measure, "reason": reason})
+    content["seconds"] = round(time.perf_counter() - began, 1)
+    return content
+
+
+def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> Findings:
+    """Everything for which the frameworks are alive at once."""
+    wanted = [*frameworks, *(_needed_ceilings(ground, frameworks) if "resident" in measures else ())]
+    settings = ground.settings
+    say(f"start {len(wanted)} processes")
+    with alive(ground, wanted) as group:
+        findings = Findings(group)
+        for phase in PHASES:
+            say(f"losses of phase {phase} with shared draws")
+            answers = group.each(do="losses", phase=phase, steps=settings.steps)
+            losses = {key: answer["losses"] for key, answer in answers.items()}
+            findings.verdicts += agreement.compare_shared(phase, losses, frameworks)
+        for source in [source for source in ("resident", "files") if source in measures]:
+            for phase in PHASES:
+                say(f"train phase {phase} from {source}")
+                findings.samples[phase, source] = group.train(phase, source, settings)
+            say(f"predict from {source}")
+            findings.samples["predict", source] = group.evaluate("predict", source, settings)
+        if "validation" in measures:
+            say("validate")
+            findings.samples["validate", "resident"] = group.evaluate("validate", "resident", settings)
+    for (phase, source), samples in findings.samples.items():
+        if source == "resident" and phase in PHASES:
+            steps = {key: [loss for sample in found for loss in sample.losses] for key, found in samples.items()}
+            findings.verdicts += agreement.compare_own(phase, steps, frameworks)
+    return findings
+
+
+def _needed_ceilings(ground: Ground, frameworks: Sequence[Framework]) -> list[Framework]:
+    """Of the precisions that compete; compiled ones take minutes to begin, which a quick run does not have."""
+    precisions = {framework.precision for framework in frameworks}
+    return [
+        ceiling
+        for ceiling in CEILINGS
+        if ceiling.precision in precisions and not (ground.settings.budget and ceiling.options["compile"])
+    ]
+
+
+def _content(
+    ground: Ground,
+    findings: Findings,
+    counting: Sequence[Framework],
+    absent: dict[str, str],
+    refused: dict[str, str],
+) -> dict[str, Any]:
+    """The report without the parts that have processes of their own."""
+    samples = findings.samples
+    rows = {place: _rows(samples, place, counting) for place in samples}
+    noise = [sample for found in samples.values() for series in found.values() for sample in series]
+    return {
+        "machine": describe_machine(ground.settings.threads),
+        "versions": versions(),
+        "settings": ground.settings.to_dict(),
+        "weights": ground.sources,
+        "rows": [row for place, found in rows.items() if place[0] != "validate" for row in found],
+        "validation": rows.get(("validate", "resident"), []),
+        "ceiling": _ceilings(samples),
+        "agreement": findings.verdicts,
+        "refused": [{"framework": key, "reason": reason} for key, reason in refused.items()],
+        "left_out": [{"framework": key, "reason": why} for key, why in {**absent, **findings.group.failed}.items()],
+        "load": {
+            "idle_frameworks": round(max((sample.others for sample in noise), default=0.0), 3),
+            "other_programs": round(max((sample.foreign for sample in noise), default=0.0), 3),
+        },
+    }
+
+
+def _rows(
+    samples: dict[tuple[str, str], dict[str, list[Sample]]], place: tuple[str, str], counting: Sequence[Framework]
+) -> list[dict[str, Any]]:
+    """Rows of a phase and source; the ceiling of images from files is that of images in memory, in other rounds."""
+    phase, source = place
+    bare = samples.get((phase if phase in PHASES else "head", "resident"), {}) if source == "resident" else {}
+    keys = {ceiling.key for ceiling in CEILINGS}
+    return make_rows(phase, source, samples[place], counting, {k: v for k, v in bare.items() if k in keys})
+
+
+def _ceilings(samples: dict[tuple[str, str], dict[str, list[Sample]]]) -> list[dict[str, Any]]:
+    rows = []
+    for phase in PHASES:
+        found = samples.get((phase, "resident"), {})
+        own = [ceiling for ceiling in CEILINGS if ceiling.key in found]
+        rows += [{**row, "fraction_of_ceiling": 1.0} for row in make_rows(phase, "resident", found, own, {})]
+    return [{k: v for k, v in row.items() if "keras" not in k and k != "ratio_spread"} for row in rows]
+
+
+def say(what: str) -> None:
+    """Progress, for whoever watches."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)

@@ -1,0 +1,98 @@
+"""Where a run took place: figures of different machines are not compared."""
+
+import contextlib
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "lightning-tl",
+    "torch",
+    "torchvision",
+    "lightning",
+    "keras",
+    "jax",
+    "tensorflow",
+    "tensorflow-cpu",
+    "fastai",
+    "numpy",
+)
+SAME = ("cpu", "vector_units", "cores", "threads", "memory_gb", "os", "python")
+UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+"""What must be equal for two runs to be of one machine."""
+
+
+class DifferentMachinesError(ValueError):
+    """Two reports that may not be compared."""
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    """Processor, cores, threads given to each framework, memory in GB, system and Python."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "vector_units": [unit for unit in UNITS if unit in _cpuinfo("flags").split()],
+        "cores": cores,
+        "threads": threads,
+        "memory_gb": _memory_gb(),
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the installed packages that the figures depend on."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def require_same_machine(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Raise DifferentMachinesError, naming every difference, unless both reports are of one machine."""
+    differences = [
+        f"{name} {ours['machine'].get(name)!r} against {theirs['machine'].get(name)!r}"
+        for name in SAME
+        if ours["machine"].get(name) != theirs["machine"].get(name)
+    ]
+    if differences:
+        raise DifferentMachinesError(
+            f"runs on different machines are not compared: {'; '.join(differences)}. Measure again on one machine."
+        )
+
+
+def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """The blocks of ``new``, and those of ``old`` that were not measured anew.
+
+    Raises:
+        DifferentMachinesError: they are of different machines, versions or settings.
+    """
+    require_same_machine(new, old)
+    for block in ("versions", "settings", "weights"):
+        if new[block] != old[block]:
+            raise DifferentMachinesError(
+                f"reports with different {block} are not joined: {new[block]} against {old[block]}."
+            )
+    measured = {(row["phase"], row["source"]) for row in new["rows"]}
+    kept = [row for row in old["rows"] if (row["phase"], row["source"]) not in measured]
+    return {**old, **{key: value for key, value in new.items() if value not in ({}, [])}, "rows": [*kept, *new["rows"]]}
+
+
+def _cpuinfo(name: str) -> str:
+    """A line of the first core's description (Linux); empty elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(name):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def _memory_gb() -> float:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, ValueError, OSError):
+        return 0.0

@@ -1,0 +1,132 @@
+"""lightning-tl as its command line uses it: TransferClassifier, PhasedFinetuning, Trainer, ImageFolderDataModule."""
+
+import inspect
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.compile import from_compiled
+
+from benchmarks.meter import Meter
+from benchmarks.resident import load_images
+from benchmarks.runners.base import Base
+from benchmarks.runners.feed import ENDLESS, Feed
+from benchmarks.runners.lightning_parts import Goal, Losses, Steps, make_trainer
+from benchmarks.settings import AUGMENT, DROPOUT, PHASES, Settings
+from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier
+
+
+class Runner(Base):
+    """One lightning-tl model.
+
+    Args:
+        job: see ``benchmarks.job.Job``; ``options`` are constructor arguments of TransferClassifier,
+            PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
+            to ``torch.compile`` as long as none of them does.
+
+    Raises:
+        TypeError: an option that none of them takes.
+    """
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        torch.set_num_threads(job["threads"])
+        self.job, self.settings = job, Settings(**job["settings"])
+        self.options = divide(job["options"])
+        self.model = self._model()
+        self.initial = deepcopy(self.model.state_dict())
+
+    def train(self, phase: str, source: str, meter: Meter) -> None:
+        """Fit one phase until the meter ends it."""
+        self.model.load_state_dict(self.initial)
+        trainer = self._trainer([self._phases([phase], ENDLESS), Steps(meter)])
+        trainer.fit(self.model, self._data() if source == "files" else self._feed(), ckpt_path=None)
+
+    def evaluate(self, what: str, source: str, batches: int, meter: Meter) -> None:
+        """Predict or validate so many batches."""
+        steps = Steps(meter)
+        trainer = self._trainer([steps], limit_predict_batches=batches, limit_val_batches=batches)
+        data: Any = self._feed("train", batches, labelled=what == "validate")
+        if what == "validate":
+            trainer.validate(self.model, data, verbose=False)
+        else:
+            trainer.predict(self.model, self._data() if source == "files" else data)
+
+    def losses(self, phase: str, steps: int) -> list[float]:
+        """Losses of the first steps with draws and resampling as the Keras side can share them."""
+        model, kept = self._model(fused=False), Losses()
+        trainer = self._trainer([self._phases([phase], 1), kept])
+        trainer.fit(model, self._feed("train", steps))
+        return kept.losses
+
+    def reach(self, accuracy: float, epochs: int) -> dict[str, Any]:
+        """Train both phases until the held-out images are classified well enough."""
+        model = self._model()
+        goal = Goal(accuracy, "val_accuracy", self.settings.batch_size)
+        trainer = self._trainer([self._phases(PHASES, epochs), goal], limit_val_batches=1.0)
+        trainer.fit(model, self._feed("train", self.settings.batches), self._feed("val", 0))
+        return goal.result
+
+    def _model(self, **further: Any) -> TransferClassifier:
+        options = {**self.options["model"], **further}
+        model = TransferClassifier(
+            self.job["classes"],
+            weights=self.job["weights"],
+            image_size=self.settings.image_size,
+            dropout=DROPOUT,
+            augment=AUGMENT,
+            backbone_args={"width_mult": self.settings.alpha},
+            seed=self.settings.seed,
+            **options,
+        )
+        if self.options["rest"].get("compile"):
+            return from_compiled(torch.compile(model))  # type: ignore[arg-type, return-value]  # compiled in place
+        return model
+
+    def _phases(self, names: Any, epochs: int) -> PhasedFinetuning:
+        settings = self.settings
+        phases = [
+            {"name": name, "epochs": epochs, "lr": settings.lr(name), "unfreeze_last": settings.unfreeze_last(name)}
+            for name in names
+        ]
+        return PhasedFinetuning(phases, **self.options["phases"])
+
+    def _trainer(self, callbacks: list[Any], **options: Any) -> lightning.Trainer:
+        return make_trainer(self.job, callbacks, **{"limit_val_batches": 0, **self.options["trainer"], **options})
+
+    def _feed(self, part: str = "train", length: int = ENDLESS, labelled: bool = True) -> Feed:
+        images = load_images(Path(self.job["folder"]), part)
+        length = length or max(1, len(images.labels) // self.settings.batch_size)
+        return Feed(images, self.settings.batch_size, length, labelled)
+
+    def _data(self) -> ImageFolderDataModule:
+        settings = self.settings
+        return ImageFolderDataModule(
+            self.job["root"],
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            **{"num_workers": settings.threads, **self.options["data"]},
+        )
+
+
+def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options by the constructor that takes them: ``model``, ``phases``, ``data``, ``trainer``, ``rest``.
+
+    Raises:
+        TypeError: one that none of them takes.
+    """
+    takers: dict[str, Any] = {
+        "model": TransferClassifier,
+        "phases": PhasedFinetuning,
+        "data": ImageFolderDataModule,
+        "trainer": lightning.Trainer,
+    }
+    divided: dict[str, dict[str, Any]] = {name: {} for name in (*takers, "rest")}
+    for option, value in options.items():
+        found = [name for name, taker in takers.items() if option in inspect.signature(taker).parameters]
+        if not found and option != "compile":
+            raise TypeError(f"lightning-tl has no option {option}. Received: {option}={value!r}.")
+        divided[found[0] if found else "rest"][option] = value
+    return divided

@@ -1,0 +1,87 @@
+"""What is measured, and on what: the same for every framework of a run."""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+AUGMENT: list[dict[str, Any]] = [
+    {"class_path": "RandomFlip", "init_args": {"mode": "horizontal"}},
+    {"class_path": "RandomRotation", "init_args": {"factor": 0.1}},
+    {"class_path": "RandomZoom", "init_args": {"height_factor": 0.1}},
+]
+"""The recipe's augmentation."""
+
+DROPOUT = 0.2
+UNFREEZE_LAST = 20
+PHASES = ("head", "finetune")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run's numbers.
+
+    Attributes:
+        image_size: pixels a side.
+        batch_size: images a step.
+        threads: of each framework.
+        rounds: how often each framework is measured, one after the other.
+        steps: measured in one round.
+        skip: steps before them in each round, not measured: caches, clocks and loaders settle.
+        warmup: steps before the first round; compilation happens here.
+        images: training images held in memory, a multiple of ``batch_size``.
+        val_images: held-out images in memory.
+        files: JPEG files drawn where no folder is given.
+        head_lr: learning rate of phase head; ``finetune_lr`` that of phase finetune.
+        alpha: width of MobileNetV2.
+        seed: of data, weights, augmentation and dropout.
+        accuracy: to be reached on the held-out images, as a fraction.
+        epochs: of each phase, at most, to reach it.
+        budget: seconds after which nothing further is begun, for a quick run; 0 for no limit.
+    """
+
+    image_size: int = 160
+    batch_size: int = 32
+    threads: int = os.cpu_count() or 1
+    rounds: int = 7
+    steps: int = 10
+    skip: int = 3
+    warmup: int = 4
+    images: int = 320
+    val_images: int = 96
+    files: int = 600
+    head_lr: float = 1e-3
+    finetune_lr: float = 1e-5
+    alpha: float = 1.0
+    seed: int = 0
+    accuracy: float = 0.9
+    epochs: int = 10
+    budget: float = 0.0
+
+    def __post_init__(self) -> None:
+        low = [name for name in ("threads", "rounds", "steps", "batch_size") if getattr(self, name) < 1]
+        if low or self.image_size < 32:
+            raise ValueError(f"{', '.join(low) or 'image_size'}: too small. Received: {self}.")
+
+    @property
+    def batches(self) -> int:
+        """Training batches in memory; at least one."""
+        return max(1, self.images // self.batch_size)
+
+    def lr(self, phase: str) -> float:
+        """Learning rate of ``head`` or ``finetune``."""
+        return self.head_lr if phase == "head" else self.finetune_lr
+
+    def unfreeze_last(self, phase: str) -> int:
+        """Trainable layers at the end of the backbone in ``head`` or ``finetune``."""
+        return 0 if phase == "head" else UNFREEZE_LAST
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def quick(self) -> "Settings":
+        """Numbers for a look in five minutes on 2 cores: smaller images and fewer of everything."""
+        return replace(
+            self, image_size=96, batch_size=16, rounds=3, steps=4, skip=1, warmup=2, images=96, val_images=32,
+            files=160, epochs=3, budget=150.0,
+        )  # fmt: skip

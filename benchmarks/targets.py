@@ -1,0 +1,84 @@
+"""What lightning-tl should reach, and whether it did: from the rows of a report alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+AGAINST_KERAS = {
+    ("float32", "head", "resident"): 2.2,
+    ("float32", "finetune", "resident"): 1.9,
+    ("mixed", "head", "resident"): 2.7,
+    ("mixed", "finetune", "resident"): 2.2,
+    ("float32", "head", "files"): 1.5,
+    ("float32", "finetune", "files"): 1.5,
+}
+"""Times the fastest Keras of the same run, on 2 CPU cores with batches of 32 images of 160 pixels."""
+OF_CEILING = 0.85
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise and what became of it.
+
+    Attributes:
+        what: in words.
+        wanted: at least this.
+        found: measured; None where the run did not measure it.
+        by: the row that counts, in words.
+    """
+
+    what: str
+    wanted: float
+    found: float | None
+    by: str
+
+    @property
+    def verdict(self) -> str:
+        """``met``, ``missed`` or ``not measured``."""
+        return "not measured" if self.found is None else "met" if self.found >= self.wanted else "missed"
+
+
+def all_targets(rows: Sequence[Row]) -> list[Target]:
+    """Every target, measured or not."""
+    return [*_against_keras(rows), *_of_ceiling(rows), *_against_plain(rows)]
+
+
+def best(rows: Sequence[Row], family: str, precision: str, phase: str, source: str) -> Row | None:
+    """The fastest row of a family in one place."""
+    found = [
+        row
+        for row in rows
+        if (row["family"], row["precision"], row["phase"], row["source"]) == (family, precision, phase, source)
+    ]
+    return max(found, key=lambda row: row["images_per_second"], default=None)
+
+
+def _against_keras(rows: Sequence[Row]) -> Iterator[Target]:
+    for (precision, phase, source), wanted in AGAINST_KERAS.items():
+        row = best(rows, "lightning-tl", precision, phase, source)
+        found = row["ratio_to_fastest_keras"] if row else None
+        by = f"{row['framework']} against {row['fastest_keras']}" if row and found else ""
+        yield Target(f"{precision}, {phase}, {source}: times the fastest Keras", wanted, found, by)
+
+
+def _of_ceiling(rows: Sequence[Row]) -> Iterator[Target]:
+    for precision in ("float32", "mixed"):
+        for phase in ("head", "finetune"):
+            row = best(rows, "lightning-tl", precision, phase, "resident")
+            found = row["fraction_of_ceiling"] if row else None
+            name = row["framework"] if row else ""
+            yield Target(f"{precision}, {phase}, resident: fraction of the ceiling", OF_CEILING, found, name)
+
+
+def _against_plain(rows: Sequence[Row]) -> Iterator[Target]:
+    """The slowest place counts: never slower."""
+    found: list[tuple[float, str]] = []
+    for row in rows:
+        plain = best(rows, "plain-lightning", row["precision"], row["phase"], row["source"])
+        if row["family"] == "lightning-tl" and plain is not None:
+            place = f"{row['framework']} {row['precision']}, {row['phase']}, {row['source']}"
+            found.append((row["images_per_second"] / plain["images_per_second"], place))
+    least, place = min(found, default=(None, ""))
+    yield Target("everywhere: times plain Lightning, at its worst", 1.0, least, place)

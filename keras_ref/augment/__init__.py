@@ -1,0 +1,6 @@
+"""Keras' augmentation layers, with their own random streams or with draws from outside."""
+
+from keras_ref.augment.injected import Injected
+from keras_ref.augment.registry import TRANSFORMS, from_config
+
+__all__ = ["TRANSFORMS", "Injected", "from_config"]

@@ -1,0 +1,145 @@
+"""The YAML that ``lightning-tl fit`` reads, as far as the reference needs it.
+
+differs: dataclasses and a short parser, where lightning_tl uses LightningCLI. Keys that only the Trainer
+knows are accepted and ignored.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keras_ref.errors import InputError
+from keras_ref.options import DataConfig, ModelConfig, check, whole
+from keras_ref.phase import Phase, make_phases
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run.
+
+    Attributes:
+        model: the network and how it is trained.
+        data: the images.
+        phases: stretches of training, in order.
+        seed: of split, order, initial weights, augmentation and dropout.
+        root: the run folder, or where it goes.
+        draws: ``keras``, Keras' own layers and random streams; ``shared``, the counter-based definition of
+            docs/randomness.md, which lightning_tl uses.
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    phases: tuple[Phase, ...]
+    seed: int = 0
+    root: str = "runs"
+    draws: str = "keras"
+
+    def __post_init__(self) -> None:
+        check(whole(self.seed, 0), "seed_everything", "an integer of 0 or more", self.seed)
+        check(self.draws in ("keras", "shared"), "keras.draws", "keras or shared", self.draws)
+        one_by_one = self.draws == "keras" or not self.model.fused or len(self.model.augment) < 2
+        check(one_by_one, "model.fused", "false with keras.draws shared (Keras resamples one by one)", True)
+
+    def to_yaml(self) -> str:
+        """The config in the form that ``read_config`` and ``lightning-tl`` read."""
+        values = {
+            "seed_everything": self.seed,
+            "model": {**asdict(self.model), "augment": [dict(item) for item in self.model.augment]},
+            "data": asdict(self.data),
+            "phases": [asdict(phase) for phase in self.phases],
+            "trainer": {"default_root_dir": self.root},
+            "keras": {"draws": self.draws},
+        }
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) -> Config:
+    """Read a config and change single values of it.
+
+    Args:
+        path: of the YAML file.
+        overrides: dotted key to YAML value, as ``{"data.root": "images"}``.
+
+    Raises:
+        InputError: the file cannot be read, a key is unknown, or a value is out of range.
+    """
+    values = _read(Path(path))
+    for key, text in (overrides or {}).items():
+        _set(values, key, _parse(text, f"--{key}"))
+    _check_keys(values, "", [*_BLOCKS, *_IGNORED])
+    trainer, keras_block = values.get("trainer") or {}, values.get("keras") or {}
+    _check_keys(keras_block, "keras.", ["draws"])
+    return Config(
+        model=ModelConfig(**_known(values.get("model"), "model.", ModelConfig)),
+        data=DataConfig(**_known(values.get("data"), "data.", DataConfig)),
+        phases=make_phases(values.get("phases") or ()),
+        seed=values.get("seed_everything", Config.seed),
+        root=str(trainer.get("default_root_dir") or Config.root),
+        draws=keras_block.get("draws", Config.draws),
+    )
+
+
+_BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps")
+_IGNORED = ("ckpt_path", "weights_only")
+"""What ``lightning-tl fit`` writes into its config.yaml beside them."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers: 1e-3 is one, which PyYAML takes for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = _parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(f"--config {str(path)!r} cannot be read: {error.strerror}. Give a YAML file.") from error
+    return dict(_mapping(values, f"--config {str(path)!r}"))
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is no valid YAML: {error}.") from error
+
+
+def _mapping(values: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} must map names to values. Received: {values!r}.")
+    return values
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value at a dotted key; blocks on the way are copied or made."""
+    name, _, rest = key.partition(".")
+    if not rest:
+        values[name] = value
+        return
+    block = dict(_mapping(values.get(name) or {}, name))
+    _set(block, rest, value)
+    values[name] = block
+
+
+def _known(values: Any, where: str, kind: type[ModelConfig] | type[DataConfig]) -> dict[str, Any]:
+    """A block without the keys left at null, whose default is null or is meant."""
+    block = _mapping(values or {}, where.rstrip("."))
+    _check_keys(block, where, [item.name for item in fields(kind)])
+    return {key: value for key, value in block.items() if value is not None}
+
+
+def _check_keys(values: Mapping[str, Any], where: str, known: Sequence[str]) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"Did you mean {where}{near[0]}?" if near else f"Known: {', '.join(known)}."
+            raise InputError(f"{where}{key}: unknown key. {hint}")

@@ -1,0 +1,128 @@
+"""The ``model`` and ``data`` blocks of a config, checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_ref.errors import InputError
+
+SPLIT_METHODS = ("stratified", "keras")
+RESIZE_MODES = ("stretch", "crop", "pad")
+BACKBONE = "torchvision/mobilenet_v2"
+"""The one backbone that Keras has too, under the name that the config gives it."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The ``model`` block; ``lightning_tl.classifier.TransferClassifier`` describes the fields.
+
+    Raises:
+        InputError: a value that is out of range, or that Keras has no counterpart of.
+    """
+
+    backbone: str = BACKBONE
+    weights: str = "imagenet"
+    dropout: float = 0.2
+    augment: Sequence[Mapping[str, Any]] = ()
+    fused: bool = True
+    convention: str = "auto"
+    class_weights: Mapping[str, float] | None = None
+    label_smoothing: float = 0.0
+    backbone_args: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check(self.backbone == BACKBONE, "model.backbone", f"{BACKBONE}, which Keras has too,", self.backbone)
+        check(self.convention in ("auto", "keras"), "model.convention", "auto or keras", self.convention)
+        check(
+            _number(self.dropout) and 0 <= self.dropout < 1,
+            "model.dropout",
+            "a fraction in [0, 1)",
+            self.dropout,
+        )
+        smoothing = self.label_smoothing
+        check(_number(smoothing) and 0 <= smoothing < 1, "model.label_smoothing", "a share in [0, 1)", smoothing)
+        unknown = sorted(set(self.backbone_args or {}) - {"width_mult"})
+        check(not unknown, "model.backbone_args", "width_mult alone", unknown)
+
+    @property
+    def alpha(self) -> float:
+        """Width multiplier, Keras' name for torchvision's ``width_mult``."""
+        return float((self.backbone_args or {}).get("width_mult", 1.0))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The ``data`` block; ``lightning_tl.data.ImageFolderDataModule`` describes the fields.
+
+    Raises:
+        InputError: a value out of range, or a data set that is no folder.
+    """
+
+    root: str | None = None
+    image_size: int | Sequence[int] = 160
+    batch_size: int = 32
+    split: str = "stratified"
+    val_fraction: float = 0.2
+    test_fraction: float = 0.0
+    resize: str = "stretch"
+    antialias: bool = False
+    on_bad_image: str = "error"
+    num_workers: int = 2
+    dataset: str | None = None
+    dataset_args: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check(self.dataset is None, "data.dataset", "null: the reference reads folders", self.dataset)
+        check(
+            self.root is not None,
+            "data.root",
+            "the folder that holds one folder of images per class",
+            self.root,
+        )
+        sides = list(self.image_size) if isinstance(self.image_size, Sequence) else [self.image_size] * 2
+        size = len(sides) == 2 and all(whole(side, 32) for side in sides)
+        check(size, "data.image_size", "pixels, or [height, width], of 32 or more", self.image_size)
+        check(whole(self.batch_size, 1), "data.batch_size", "1 or more", self.batch_size)
+        check(whole(self.num_workers, 0), "data.num_workers", "0 or more", self.num_workers)
+        check(self.resize in RESIZE_MODES, "data.resize", f"one of {', '.join(RESIZE_MODES)}", self.resize)
+        check(self.on_bad_image in ("error", "skip"), "data.on_bad_image", "error or skip", self.on_bad_image)
+        method = self.split in SPLIT_METHODS or Path(self.split).suffix == ".csv"
+        check(method, "data.split", "stratified, keras or a .csv file", self.split)
+        self._check_fractions()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return (self.image_size,) * 2 if isinstance(self.image_size, int) else (self.image_size[0], self.image_size[1])
+
+    @property
+    def split_file(self) -> str | None:
+        """Path of the split file, when the split is given by one."""
+        return None if self.split in SPLIT_METHODS else self.split
+
+    def _check_fractions(self) -> None:
+        val, test = self.val_fraction, self.test_fraction
+        check(_number(val) and 0 < val < 1, "data.val_fraction", "a number above 0 and below 1", val)
+        check(
+            _number(test) and 0 <= test < 1 - val,
+            "data.test_fraction",
+            "0 or more, leaving some to train on,",
+            test,
+        )
+        check(not (self.split == "keras" and test), "data.test_fraction", "0 with data.split keras", test)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def whole(value: object, least: int) -> bool:
+    """Whether ``value`` is an integer, no bool, of at least ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check(good: bool, name: str, wanted: str, received: object) -> None:
+    """Raise InputError, naming the key and saying what is wanted, unless it is good."""
+    if not good:
+        raise InputError(f"{name}: {wanted} is needed. Received: {received!r}.")

@@ -1,0 +1,95 @@
+"""One stretch of training: what is trainable, which optimizer, for how long."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from keras_ref.errors import InputError
+
+ADAM = "lightning_tl.optim.KerasAdam"
+"""The class path under which a config asks for what is Keras' own Adam."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one set of trainable layers, one fresh optimizer and one learning rate.
+
+    Args:
+        name: unique in a run, for example ``head`` or ``finetune``.
+        epochs: at most this many.
+        lr: learning rate at the start of the phase.
+        unfreeze_last: how many of the backbone's last layers train, counted as Keras counts; ``all`` for all.
+        optimizer: Adam. differs: other optimizers are torch classes, which Keras cannot run.
+        scheduler: ``none``, ``cosine`` (to zero over the phase's epochs, stepped each epoch) or ``plateau``
+            (``torch.optim.lr_scheduler.ReduceLROnPlateau``).
+        scheduler_args: further arguments of the scheduler, for example ``{"patience": 2, "factor": 0.5}``.
+        early_stopping: ``monitor`` (default ``val_loss``), ``patience`` (3), ``min_delta`` (0.0) and ``mode``
+            (min); ends the phase, not the run.
+        start_from: ``last`` weights of the phase before, or its ``best`` (lowest validation loss).
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    unfreeze_last: int | Literal["all"] = 0
+    optimizer: str | dict[str, Any] = ADAM
+    scheduler: Literal["none", "cosine", "plateau"] = "none"
+    scheduler_args: dict[str, Any] = field(default_factory=dict)
+    early_stopping: dict[str, Any] | None = None
+    start_from: Literal["last", "best"] = "last"
+
+    def __post_init__(self) -> None:
+        _check(bool(self.name) and "/" not in self.name, "name", "a name without slash", self.name)
+        _check(isinstance(self.epochs, int) and self.epochs >= 1, "epochs", "at least 1 epoch", self.epochs)
+        _check(isinstance(self.lr, (int, float)) and self.lr > 0, "lr", "a learning rate above 0", self.lr)
+        layers = self.unfreeze_last
+        _check(layers == "all" or (isinstance(layers, int) and layers >= 0), "unfreeze_last", "0 or more", layers)
+        _check(
+            self.scheduler in ("none", "cosine", "plateau"),
+            "scheduler",
+            "none, cosine or plateau",
+            self.scheduler,
+        )
+        _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
+        optimizer = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.get("class_path")
+        _check(optimizer == ADAM, "optimizer", f"{ADAM}, the only one that Keras has too,", optimizer)
+
+    @property
+    def optimizer_args(self) -> dict[str, Any]:
+        """``init_args`` of the optimizer: of ``betas`` and ``eps``."""
+        return {} if isinstance(self.optimizer, str) else dict(self.optimizer.get("init_args") or {})
+
+
+def make_phases(phases: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
+    """Phases from mappings.
+
+    Raises:
+        InputError: no phase, an unknown key, a missing one, or two phases of one name.
+    """
+    if not phases:
+        raise InputError(
+            "phases: none given. Give at least one, for example [{name: head, epochs: 5, lr: 1.0e-3}, "
+            "{name: finetune, epochs: 5, lr: 1.0e-5, unfreeze_last: 20}]."
+        )
+    made = tuple(_from_mapping(phase) for phase in phases)
+    names = [phase.name for phase in made]
+    if len(set(names)) < len(names):
+        raise InputError(f"phases: every phase needs a name of its own. Received: {', '.join(names)}.")
+    return made
+
+
+def _from_mapping(values: Mapping[str, Any]) -> Phase:
+    known = {f.name for f in fields(Phase)}
+    unknown, missing = sorted(set(values) - known), sorted({"name", "epochs", "lr"} - set(values))
+    if unknown or missing:
+        problem = f"unknown key {', '.join(unknown)}" if unknown else f"missing {', '.join(missing)}"
+        raise InputError(f"phases: {problem} in {dict(values)}. Known keys: {', '.join(sorted(known))}.")
+    return Phase(**values)
+
+
+def _check(good: bool, argument: str, wanted: str, received: object) -> None:
+    if not good:
+        raise InputError(f"phases: {argument}: {wanted} is needed. Received: {received!r}.")

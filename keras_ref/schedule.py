@@ -1,0 +1,114 @@
+"""Learning-rate schedules and early stopping within one phase, as Keras callbacks."""
+
+import math
+from typing import Any
+
+import keras
+
+from keras_ref.errors import InputError
+from keras_ref.phase import Phase
+
+
+def build_scheduler(phase: Phase) -> list[Any]:
+    """The callback that sets the learning rate of ``phase`` after each epoch; none for a constant rate.
+
+    The config speaks torch (``lightning_tl`` hands it to torch's schedulers); here it is said in Keras.
+
+    Raises:
+        InputError: arguments that the scheduler does not take.
+    """
+    options = dict(phase.scheduler_args)
+    try:
+        if phase.scheduler == "cosine":
+            return [_cosine(phase, **options)]
+        if phase.scheduler == "plateau":
+            return [Plateau(**options)]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"phases: {phase.name}: the {phase.scheduler} scheduler does not take scheduler_args {options}: {error}."
+        ) from error
+    return []
+
+
+def build_early_stopping(phase: Phase) -> list[Any]:
+    """The callback that ends the phase early, or none.
+
+    Raises:
+        InputError: arguments other than ``monitor``, ``patience``, ``min_delta`` and ``mode``.
+    """
+    if phase.early_stopping is None:
+        return []
+    defaults = {"monitor": "val_loss", "patience": 3, "min_delta": 0.0, "mode": "min"}
+    unknown = sorted(set(phase.early_stopping) - set(defaults))
+    if unknown:
+        raise InputError(
+            f"phases: {phase.name}: early_stopping: known here are {', '.join(defaults)}. "
+            f"Received: {', '.join(unknown)}."
+        )
+    return [keras.callbacks.EarlyStopping(**{**defaults, **phase.early_stopping})]
+
+
+def _cosine(phase: Phase, T_max: int | None = None, eta_min: float = 0.0) -> Any:  # noqa: N803
+    """``eta_min + (lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``, CosineAnnealingLR's closed form."""
+    span = T_max or phase.epochs
+
+    def rate(epoch: int, _: float) -> float:
+        return eta_min + (phase.lr - eta_min) * (1 + math.cos(math.pi * epoch / span)) / 2
+
+    return keras.callbacks.LearningRateScheduler(rate)
+
+
+class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras ships no types
+    """Keras' ReduceLROnPlateau, counting as torch's does.
+
+    torch reduces when *more* than ``patience`` epochs were bad, Keras at ``patience`` of them; torch does not
+    count the epoch that ends the cooldown, Keras does; torch's ``threshold`` is relative, Keras'
+    ``min_delta`` absolute.
+
+    Args:
+        monitor: key of the epoch's logs.
+        mode: min or max.
+        factor: of the learning rate, below 1.
+        patience: bad epochs that are forgiven.
+        threshold: what counts as better, a fraction of the best value (``rel``) or a difference (``abs``).
+        threshold_mode: ``rel`` or ``abs``.
+        cooldown: epochs after a reduction in which bad ones do not count.
+        min_lr: lowest learning rate.
+        eps: a smaller change of the learning rate is not made.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(
+            monitor=monitor,
+            mode=mode,
+            factor=factor,
+            patience=patience + 1,
+            cooldown=cooldown + 1 if cooldown else 0,
+            min_lr=min_lr,
+        )
+        self.threshold, self.relative, self.eps = threshold, threshold_mode == "rel", eps
+
+    def _reduce_optimizer_lr(self, optimizer: Any, epoch: int, name: str = "") -> bool:
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        if rate - max(rate * self.factor, self.min_lr) <= self.eps:
+            return False
+        return bool(super()._reduce_optimizer_lr(optimizer, epoch, name))
+
+    def _is_improvement(self, monitor_value: float, reference_value: float | None) -> bool:
+        if reference_value is None:
+            return True
+        margin = self.threshold * (reference_value if self.relative else 1.0)
+        if self.mode == "min":
+            return monitor_value < reference_value - margin
+        return monitor_value > reference_value + margin

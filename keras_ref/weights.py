@@ -1,0 +1,67 @@
+"""Pretrained weights: from Keras' own download, or from a file of Keras."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_ref.backend import CACHE
+from keras_ref.errors import InputError
+
+URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+"""Where keras.applications.mobilenet_v2 has its weights (BASE_WEIGHT_PATH)."""
+
+
+def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
+    """Load weights into Keras' MobileNetV2 without top.
+
+    Args:
+        base: the network.
+        weights: ``imagenet``, ``none`` (leave the random ones), or a .h5, .weights.h5 or .keras file of the
+            same network. differs: lightning_tl also reads torch's files, in torch's convention.
+        alpha: width multiplier, which names the file of ``imagenet``.
+
+    Returns:
+        ``source`` and ``sha256`` for results.json.
+
+    Raises:
+        InputError: the file is missing, of another kind, or of another network; or the download fails.
+    """
+    if weights == "none":
+        return {"source": "none: random initial weights", "sha256": ""}
+    path = _download(alpha) if weights == "imagenet" else _file(weights)
+    try:
+        if path.suffix == ".keras":
+            base.set_weights(keras.saving.load_model(path, compile=False).get_weights())
+        else:
+            base.load_weights(path)
+    except Exception as error:  # h5py and Keras raise anything from OSError to KeyError
+        raise InputError(
+            f"weights: {path} does not hold MobileNetV2 without top at width {alpha}: {str(error).splitlines()[0]}"
+        ) from error
+    return {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _file(name: str) -> Path:
+    path = Path(name)
+    if path.suffix not in (".h5", ".keras"):
+        raise InputError(
+            f"weights: imagenet, none, or a .h5, .weights.h5 or .keras file. Received: {name}; "
+            "torch's files have another convention than Keras' network."
+        )
+    if not path.is_file():
+        raise InputError(f"weights: no such file. Received: {name}.")
+    return path
+
+
+def _download(alpha: float) -> Path:
+    """Keras' ImageNet weights, from its cache or its server."""
+    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5"
+    try:
+        return Path(keras.utils.get_file(name, URL + name, cache_subdir="models", cache_dir=CACHE))
+    except Exception as error:  # urllib raises many kinds
+        raise InputError(
+            f"weights: imagenet could not be had from {URL + name}: {error}. "
+            "Give a .h5 file, or none to train from scratch."
+        ) from error

@@ -1,0 +1,8 @@
+"""``python -m lightning_tl`` is the same as ``lightning-tl``."""
+
+import sys
+
+from lightning_tl.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

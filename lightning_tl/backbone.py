@@ -1,0 +1,269 @@
+"""Pretrained networks without their classifier, in Keras' or torch's convention."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import timm
+import torch
+import torchvision
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+from lightning_tl.batchnorm import hold_statistics
+from lightning_tl.errors import InputError
+from lightning_tl.keras_layers import torch_modules
+
+Convention = Literal["keras", "torch"]
+
+KERAS_BN_EPSILON = 1e-3
+"""keras.applications.mobilenet_v2 builds its BatchNormalization with epsilon=1e-3 ..."""
+KERAS_BN_MOMENTUM = 1 - 0.999
+"""... and momentum=0.999, which torch counts from the other end."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of torchvision's ImageNet weights, on pixels in [0, 1] (torchvision.transforms._presets)."""
+
+
+class Backbone(nn.Module):
+    """A network that maps images to one feature vector each.
+
+    It is in inference mode always: BatchNorm uses its moving statistics and dropout inside it is off, as in the
+    recipe's ``base(x, training=False)``.
+
+    Args:
+        name: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
+        convention: how strided convolutions pad, BatchNorm's epsilon and momentum, and pixel scaling.
+        image_size: (height, width) the network will see, in pixels; some timm models are built for one size.
+        options: further constructor arguments of the network, for example ``{"width_mult": 0.35}``.
+
+    Raises:
+        InputError: unknown name or options, or a convention that the network does not have.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        convention: Convention,
+        image_size: tuple[int, int],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.convention, self.image_size = name, convention, image_size
+        self.library, _, self.model_name = name.partition("/")
+        if convention == "keras" and not self.counts_as_keras:
+            raise InputError(
+                f"backbone: only MobileNetV2 has the keras convention. Received: {name} with weights or "
+                "convention of Keras; use torch weights, or torchvision/mobilenet_v2 or timm/mobilenetv2_*."
+            )
+        self.net = _build(self.library, self.model_name, convention, image_size, dict(options or {}))
+        hold_statistics(self.net)
+        self.net.to(memory_format=torch.channels_last)
+        divisor, offset = _scaling(self.net, convention)
+        self.register_buffer("divisor", divisor, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+        self.divisor: Tensor
+        self.offset: Tensor
+        _check_size(self.net, self.library, name, image_size)
+        self.num_features = int(self._probe().shape[1])
+        self.train(False)
+
+    @property
+    def counts_as_keras(self) -> bool:
+        """Whether Keras has this network too, so that layers are counted by Keras' own list."""
+        return self.name == "torchvision/mobilenet_v2" or (
+            self.library == "timm" and self.model_name.split(".")[0] in KERAS_TIMM_MODELS
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images.
+
+        Args:
+            images: uint8 or float in [0, 255], shape (batch, 3, height, width).
+
+        Returns:
+            Shape (batch, num_features).
+        """
+        return self.pool(self.features(self.scale(images)))
+
+    def scale(self, images: Tensor) -> Tensor:
+        """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision.
+
+        Channels come last in memory, which convolutions on every kind of device prefer.
+        """
+        images = images.to(self.divisor.dtype, memory_format=torch.channels_last)
+        return images / self.divisor - self.offset
+
+    def features(self, scaled: Tensor) -> Tensor:
+        """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
+        if self.library == "torchvision":
+            return self.net.features(scaled)  # type: ignore[operator, no-any-return]
+        return self.net.forward_features(scaled)  # type: ignore[operator, no-any-return]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Global average pooling (timm: the network's own pooling): (batch, num_features)."""
+        if self.library == "torchvision":
+            return features.mean(dim=(2, 3))
+        return self.net.forward_head(features, pre_logits=True)  # type: ignore[operator, no-any-return]
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Stay in inference mode; ``mode`` is ignored."""
+        return super().train(False)
+
+    def layers(self) -> list[tuple[str, nn.Module | None]]:
+        """Layers in order, as ``unfreeze_last`` counts them: (name, module with the layer's own weights).
+
+        Keras' own list where Keras has the network (activations, additions and paddings count, their module is
+        None); elsewhere the leaf modules, and modules with weights of their own, in execution order.
+        """
+        if self.counts_as_keras:
+            modules = dict(self.net.named_modules())
+            table = torch_modules("torchvision" if self.library == "torchvision" else "timm")
+            return [(name, None if path is None else modules[path]) for name, path in table]
+        return _executed(self)
+
+    def unfreeze_last(self, count: int | Literal["all"]) -> list[str]:
+        """Make the last ``count`` layers trainable, freeze the others; return the names of trainable tensors.
+
+        Raises:
+            InputError: the network has fewer layers.
+        """
+        layers = self.layers()
+        if count != "all" and not 0 <= count <= len(layers):
+            raise InputError(
+                f"unfreeze_last: {self.name} has {len(layers)} layers. Received: {count}; give fewer, or all."
+            )
+        self.requires_grad_(count == "all")
+        for _, module in layers[len(layers) - count :] if count != "all" else []:
+            for parameter in module.parameters(recurse=False) if module is not None else ():
+                parameter.requires_grad_(True)
+        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    @torch.no_grad()
+    def _probe(self) -> Tensor:
+        """Features of one black image."""
+        return self(torch.zeros(1, 3, *self.image_size, device=self.divisor.device))  # type: ignore[no-any-return]
+
+
+KERAS_TIMM_MODELS = {
+    "mobilenetv2_035",
+    "mobilenetv2_050",
+    "mobilenetv2_075",
+    "mobilenetv2_100",
+    "mobilenetv2_140",
+}
+"""timm's models that are Keras' MobileNetV2 at some alpha (110d and 120d are deeper)."""
+
+
+def _build(
+    library: str, name: str, convention: Convention, size: tuple[int, int], options: dict[str, Any]
+) -> nn.Module:
+    """The bare network with random weights, on the CPU."""
+    if "checkpoint_path" in options:  # timm would load it, unchecked, over the weights that were asked for
+        raise InputError(f"backbone_args: give the file as weights. Received: {options}.")
+    try:
+        if library == "torchvision" and name == "mobilenet_v2":
+            net = torchvision.models.mobilenet_v2(weights=None, **options)
+            net.classifier = nn.Identity()
+            return _keras_convention(net) if convention == "keras" else net
+        if library == "timm" and timm.is_model(name):
+            if convention == "keras":
+                options = {
+                    "pad_type": "same",
+                    "bn_eps": KERAS_BN_EPSILON,
+                    "bn_momentum": KERAS_BN_MOMENTUM,
+                    **options,
+                }
+            return _timm(name, size, options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"backbone: {library}/{name} cannot be built for images of {size} with options {options}: {error}."
+        ) from error
+    raise InputError(_unknown(f"{library}/{name}" if name else library))
+
+
+def _timm(name: str, size: tuple[int, int], options: dict[str, Any]) -> nn.Module:
+    """A timm network without classifier; networks made for one image size are told ours."""
+    try:
+        return timm.create_model(name, pretrained=False, num_classes=0, img_size=size, **options)  # type: ignore[no-any-return]
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+    return timm.create_model(name, pretrained=False, num_classes=0, **options)  # type: ignore[no-any-return]
+
+
+def _unknown(name: str) -> str:
+    known = ["torchvision/mobilenet_v2", *(f"timm/{model}" for model in timm.list_models())]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+    near = near or difflib.get_close_matches(f"timm/{name}", known, n=3, cutoff=0.3)
+    return (
+        f"backbone: give torchvision/mobilenet_v2 or timm/<name>. Received: {name}. "
+        f"Nearest names: {', '.join(near) or 'none'}."
+    )
+
+
+def _keras_convention(net: nn.Module) -> nn.Module:
+    """Keras' padding and BatchNorm constants for torchvision's MobileNetV2, in place."""
+    for parent in list(net.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps, module.momentum = KERAS_BN_EPSILON, KERAS_BN_MOMENTUM
+            elif isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+                setattr(parent, name, _same_padding(module))
+    return net
+
+
+def _same_padding(conv: nn.Conv2d) -> Conv2dSame:
+    """The convolution with Keras' ``correct_pad``: one pixel more at the bottom and right of even sizes."""
+    same = Conv2dSame(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        groups=conv.groups,
+        bias=conv.bias is not None,
+    )
+    same.load_state_dict(conv.state_dict())
+    return same
+
+
+def _scaling(net: nn.Module, convention: Convention) -> tuple[Tensor, Tensor]:
+    """Divisor and offset, (3, 1, 1) each, of ``pixels / divisor - offset`` for pixels in [0, 255]."""
+    if convention == "keras":  # keras.applications mode "tf": x / 127.5 - 1
+        return torch.full((3, 1, 1), 127.5), torch.ones(3, 1, 1)
+    cfg = getattr(net, "pretrained_cfg", {})
+    mean = torch.tensor(cfg.get("mean", IMAGENET_MEAN), dtype=torch.float64)
+    std = torch.tensor(cfg.get("std", IMAGENET_STD), dtype=torch.float64)
+    return (255 * std).float().view(3, 1, 1), (mean / std).float().view(3, 1, 1)
+
+
+def _check_size(net: nn.Module, library: str, name: str, size: tuple[int, int]) -> None:
+    """Refuse images smaller than the network's total stride, which would leave less than one feature."""
+    stride = 32
+    if library == "timm":
+        info = getattr(net, "feature_info", None) or [{}]
+        last = info[-1] if isinstance(info, list) else info.get_dicts()[-1]
+        stride = int(last.get("reduction", 1))
+    if min(size) < stride:
+        raise InputError(
+            f"image_size: {name} reduces images by {stride}. Received: {size}; give at least {stride} x {stride}."
+        )
+
+
+def _executed(backbone: Backbone) -> list[tuple[str, nn.Module | None]]:
+    """Leaf modules, and modules with parameters of their own, in the order in which they start to run."""
+    order: dict[str, nn.Module | None] = {}
+    handles = []
+    for name, module in backbone.net.named_modules():
+        leaf = not list(module.children()) and not isinstance(module, nn.Identity)
+        if leaf or list(module.parameters(recurse=False)):
+
+            def note(mod: nn.Module, _: object, name: str = name) -> None:
+                order.setdefault(name or "(root)", mod)
+
+            handles.append(module.register_forward_pre_hook(note))
+    try:
+        backbone._probe()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(order.items())

@@ -1,0 +1,111 @@
+"""What a checkpoint file says about its run, without building the model."""
+
+import pickle
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from lightning_tl.errors import InputError
+from lightning_tl.runfolder import LAST, PREVIOUS, find_checkpoint
+
+DATA_SETTINGS = ("root", "dataset", "dataset_args", "image_size", "resize", "antialias")
+"""Data settings that a command on a checkpoint takes from it unless they are given."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """The run behind a checkpoint.
+
+    Attributes:
+        path: the file.
+        class_names: in label order.
+        data: those of ``DATA_SETTINGS`` that the run had.
+        global_step: optimizer steps taken.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    data: dict[str, Any]
+    global_step: int
+
+    def require_classes(self, names: Sequence[str]) -> None:
+        """Raise InputError unless the data's classes are the checkpoint's."""
+        if tuple(names) != self.class_names:
+            raise InputError(
+                f"ckpt_path: the checkpoint knows the classes {', '.join(self.class_names)}; the data has "
+                f"{', '.join(names)}. Use data with the same class folders; predict needs none."
+            )
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """Read a checkpoint with ``weights_only=True``: no code in it can run, and none that it names.
+
+    Raises:
+        InputError: the file is no checkpoint of lightning-tl, is damaged, or holds a pickled payload.
+    """
+    try:
+        content = _load(path)
+        hparams, settings = content["hyper_parameters"], content.get("datamodule_hyper_parameters", {})
+        names, step = tuple(hparams["class_names"]), int(content.get("global_step", 0))
+        data = {key: settings[key] for key in DATA_SETTINGS if key in settings}
+    except InputError:
+        raise
+    except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"ckpt_path: not a checkpoint of lightning-tl, or a damaged one. Received: {path} "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})."
+        ) from error
+    if "_instantiator" in hparams:  # Lightning imports and calls what this names
+        raise InputError(f"ckpt_path: the checkpoint asks for a function to be run. Received: {path}.")
+    return CheckpointInfo(path, names, _known(data), step)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Tensors and plain values; InputError for anything else, which is not unpickled."""
+    try:
+        with warnings.catch_warnings():  # of pickles that are refused in the same breath
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except pickle.UnpicklingError as error:  # whose message advises to load the file all the same
+        raise InputError(
+            f"ckpt_path: not a checkpoint of lightning-tl, or a damaged one: it holds more than tensors and plain "
+            f"values, and pickled objects are never loaded. Received: {path}."
+        ) from error
+
+
+def _known(data: dict[str, Any]) -> dict[str, Any]:
+    """Data settings without a data set that is not torchvision's own: a file must not choose what is called."""
+    dataset = data.get("dataset")
+    if dataset is None or str(dataset).removeprefix("torchvision.datasets.") in torchvision.datasets.__all__:
+        return data
+    warnings.warn(
+        f"The checkpoint was trained on {dataset!r}, which is none of torchvision's data sets and is not imported on "
+        "the word of a file: give it again with --data.dataset and --data.dataset_args.",
+        stacklevel=3,
+    )
+    return {key: value for key, value in data.items() if key not in ("dataset", "dataset_args")}
+
+
+def find_info(name: str | None, root: str | Path) -> CheckpointInfo:
+    """Find a checkpoint as ``runfolder.find_checkpoint`` does and read it.
+
+    A damaged ``last.ckpt`` is answered with the one saved before it, and a warning.
+
+    Raises:
+        InputError: there is none, or none can be read.
+    """
+    path = find_checkpoint(name, root)
+    previous = path.with_name(PREVIOUS)
+    try:
+        return read_info(path)
+    except InputError as error:
+        if path.name != LAST or not previous.is_file():
+            raise
+        info = read_info(previous)
+        warnings.warn(f"{error} Continuing from the checkpoint before it, {previous}.", stacklevel=2)
+        return info

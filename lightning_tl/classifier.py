@@ -1,0 +1,297 @@
+"""The recipe as a LightningModule: scaled pixels, frozen backbone, dropout, linear head."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import lightning
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from lightning_tl import draws
+from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
+from lightning_tl.backbone import Backbone
+from lightning_tl.data.dataset import PADDING
+from lightning_tl.errors import InputError
+from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighted_loss
+from lightning_tl.optim import build_optimizer
+from lightning_tl.phase import Phase
+from lightning_tl.ranks import gather, sum_over_ranks
+from lightning_tl.schedule import build_scheduler
+from lightning_tl.weights import find_weights, load_into
+
+# Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
+# on Lightning's own use of it.
+warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode at the start of training")
+warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer` in `LightningModule`")
+
+Batch = dict[str, Tensor]
+"""``image`` uint8 (batch, 3, height, width), ``label`` int64 (batch,), ``index`` int64 (batch,)."""
+
+STAGES = ("train", "val", "test")
+
+HEAD_ONLY = Phase(name="head", epochs=1, lr=1e-3)
+"""What is trained when no PhasedFinetuning callback says otherwise: the recipe's first phase."""
+
+
+class TransferClassifier(lightning.LightningModule):
+    """A pretrained backbone and a new linear head, trained phase by phase.
+
+    Args:
+        backbone: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
+        weights: ``imagenet``, ``none`` (random), or a .pth, .safetensors, .h5, .weights.h5 or .keras file.
+        class_names: the classes in label order; the command line takes them from the data.
+        image_size: height and width in pixels, or one number for both.
+        dropout: rate before the head, in [0, 1).
+        augment: transforms of ``lightning_tl.augment``, or their configs, applied in training on the device.
+        fused: consecutive geometric transforms in one resampling; ``False`` resamples one by one as Keras does.
+        convention: ``keras`` or ``torch``; ``auto`` follows the weights, which a given value must not contradict.
+        class_weights: weight of a class's samples in the training loss; classes not named weigh 1.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+        backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
+        seed: of augmentation, dropout and the head's initial weights.
+        weights_record: where the weights came from; written into checkpoints, not for hand use.
+
+    Raises:
+        InputError: an argument out of range, unknown backbone, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        backbone: str = "torchvision/mobilenet_v2",
+        weights: str = "imagenet",
+        image_size: int | Sequence[int] = 160,
+        dropout: float = 0.2,
+        augment: Sequence[Augmentation | dict[str, Any]] = (),
+        fused: bool = True,
+        convention: Literal["auto", "keras", "torch"] = "auto",
+        class_weights: dict[str, float] | None = None,
+        label_smoothing: float = 0.0,
+        backbone_args: dict[str, Any] | None = None,
+        seed: int = 0,
+        weights_record: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(class_names) < 2:
+            raise InputError(f"class_names: at least two classes are needed. Received: {list(class_names)}.")
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing}.")
+        self.class_names = tuple(class_names)
+        self.label_smoothing, self.seed = label_smoothing, seed
+        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        self.backbone, self.weights_record = _load_backbone(
+            backbone, weights, convention, cast(tuple[int, int], size), backbone_args, weights_record
+        )
+        transforms = [item if isinstance(item, Augmentation) else from_config(item) for item in augment]
+        self.augment = AugmentationPipeline(transforms, fused=fused)
+        self.dropout = Dropout(dropout)
+        self.head = linear_head(self.backbone.num_features, len(self.class_names), seed)
+        weight = class_weight_tensor(class_weights, self.class_names)
+        self.register_buffer("class_weights", weight, persistent=False)
+        self.class_weights: Tensor
+        self.metrics = nn.ModuleDict({f"{stage}_": _metrics(stage, self.num_classes) for stage in STAGES})
+        self.losses = nn.ModuleDict({f"{stage}_": MeanMetric() for stage in STAGES})
+        self.save_hyperparameters(
+            {
+                "class_names": list(self.class_names),
+                "backbone": backbone,
+                "weights": weights,
+                "image_size": list(size),
+                "dropout": dropout,
+                "augment": [transform.to_config() for transform in transforms],
+                "fused": fused,
+                "convention": self.backbone.convention,
+                "class_weights": class_weights,
+                "label_smoothing": label_smoothing,
+                "backbone_args": backbone_args,
+                "seed": seed,
+                "weights_record": self.weights_record,
+            }
+        )
+        self.set_phase(HEAD_ONLY)
+        self._restored_metrics: list[dict[str, Tensor]] = []
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""
+        return self.classify(self.backbone(images))
+
+    def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
+        """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
+        return self.head(self.dropout(features, uniforms))  # type: ignore[no-any-return]
+
+    def set_phase(self, phase: Phase) -> list[str]:
+        """Freeze and unfreeze as ``phase`` says and keep it for ``configure_optimizers``.
+
+        Returns:
+            The names of the backbone's trainable tensors.
+        """
+        self.phase = phase
+        return self.backbone.unfreeze_last(phase.unfreeze_last)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """A fresh optimizer and scheduler for the current phase, over what it trains."""
+        params = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = build_optimizer(self.phase.optimizer, params, self.phase.lr, f"phases: {self.phase.name}")
+        scheduler = build_scheduler(optimizer, self.phase)
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment training batches on the device; each sample has draws of its own."""
+        if self._trainer is not None and self.trainer.training:
+            images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
+            return {**batch, "image": images}
+        return batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one augmented batch: a scalar."""
+        features = self.backbone(batch["image"])
+        key = draws.stream_key(self.seed, draws.DROPOUT, self.current_epoch)
+        logits = self.classify(features, draws.uniforms(key, batch["index"], features.shape[1]))
+        keep = self._keep(batch)
+        loss = self._loss(logits, batch["label"], self.class_weights, keep)
+        self._log("train", logits, batch["label"], loss, keep)
+        return loss if keep is None else self._share_of_global(loss, keep)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and metrics without augmentation, dropout and class weights."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """As in validation."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """``index``, ``label`` (-1 where unknown), float32 ``probabilities`` (batch, classes) and ``loss`` (batch,).
+
+        The loss is each image's part of the validation loss; NaN where the label is unknown. On several ranks
+        every rank returns the rows of all.
+        """
+        logits = self(batch["image"]).float()
+        label = batch["label"]
+        loss = F.cross_entropy(logits, label.clamp_min(0), reduction="none", label_smoothing=self.label_smoothing)
+        loss = loss.masked_fill(label < 0, torch.nan)
+        rows = {"index": batch["index"], "label": label, "probabilities": logits.softmax(dim=1), "loss": loss}
+        return {name: gather(self.trainer, value) for name, value in rows.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
+        hparams = dict(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**hparams, "weights": "none"}
+        checkpoint["train_metrics"] = [
+            {name: gather(self.trainer, torch.stack([value])) for name, value in _state(metric).items()}
+            for metric in self._train_metrics()
+        ]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other classes before its tensors are compared."""
+        self._restored_metrics = checkpoint.get("train_metrics", [])
+        theirs = tuple(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("class_names", self.class_names))
+        if theirs != self.class_names:
+            raise InputError(
+                f"ckpt_path: the checkpoint knows the classes {', '.join(theirs)}; the data has "
+                f"{', '.join(self.class_names)}. Use data with the same class folders, or train anew."
+            )
+
+    def on_train_start(self) -> None:
+        """Continue the epoch's metrics where a run resumes in the middle of it."""
+        restored: list[dict[str, Tensor]] = self._restored_metrics
+        self._restored_metrics = []
+        if not self.trainer.fit_loop.restarted_mid_epoch:
+            return
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        for metric, state in zip(self._train_metrics(), restored, strict=True):
+            for name, parts in state.items():
+                # Other ranks than before cannot have their own parts back; all states are sums.
+                same = len(parts) == ranks
+                part = parts[rank] if same else parts.sum(dim=0) * (rank == 0)
+                setattr(metric, name, part.to(self.device))
+
+    def _train_metrics(self) -> list[Metric]:
+        return [*cast(MetricCollection, self.metrics["train_"]).values(), cast(MeanMetric, self.losses["train_"])]
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        logits = self(batch["image"])
+        keep = self._keep(batch)
+        self._log(stage, logits, batch["label"], self._loss(logits, batch["label"], None, keep), keep)
+
+    def _loss(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None, keep: Tensor | None) -> Tensor:
+        """Mean over the samples of this rank that count."""
+        options = {} if keep is None else {"keep": keep}
+        return weighted_loss(logits, labels, class_weights, self.label_smoothing, **options)
+
+    def _keep(self, batch: Batch) -> Tensor | None:
+        """Which samples count, bool (batch,); None on one rank, where nothing is padding."""
+        return batch["index"] != PADDING if self._trainer is not None and self.trainer.world_size > 1 else None
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # an exchange between ranks
+    def _share_of_global(self, loss: Tensor, keep: Tensor) -> Tensor:
+        """Scaled so that DDP's mean over the ranks' losses is the mean over the samples of the global batch."""
+        count = keep.sum().to(loss.dtype)
+        return loss * (count * self.trainer.world_size / sum_over_ranks(count))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # bookkeeping has no place in a compiled step
+    def _log(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
+        """Log the epoch's mean loss, accuracy and macro F1 of ``stage``: exact on any number of ranks."""
+        metrics = cast(MetricCollection, self.metrics[f"{stage}_"])
+        mean = cast(MeanMetric, self.losses[f"{stage}_"])
+        if keep is not None:
+            logits, labels = logits[keep], labels[keep]
+        if len(labels):
+            metrics.update(logits.detach(), labels)
+            mean.update(loss.detach(), len(labels))
+        self.log(f"{stage}_loss", mean, on_step=False, on_epoch=True, prog_bar=True)
+        for name, metric in metrics.items():
+            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name.endswith("accuracy"))
+
+
+def _metrics(stage: str, num_classes: int) -> MetricCollection:
+    """Accuracy over all samples and macro F1, named ``<stage>_accuracy`` and ``<stage>_f1``."""
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "f1": MulticlassF1Score(num_classes, average="macro"),
+        },
+        prefix=f"{stage}_",
+        compute_groups=False,
+    )
+
+
+def _state(metric: Metric) -> dict[str, Tensor]:
+    """What a metric has added up so far."""
+    return cast(dict[str, Tensor], metric.metric_state)
+
+
+def _load_backbone(
+    name: str,
+    weights: str,
+    convention: Literal["auto", "keras", "torch"],
+    size: tuple[int, int],
+    options: Mapping[str, Any] | None,
+    record: dict[str, str] | None,
+) -> tuple[Backbone, dict[str, str]]:
+    """The backbone with its weights, and where they came from."""
+    if weights == "none":
+        backbone = Backbone(name, "torch" if convention == "auto" else convention, size, options)
+        return backbone, record or {"source": "none: random initial weights", "sha256": ""}
+    found = find_weights(name, weights)
+    if convention not in ("auto", found.convention):
+        raise InputError(
+            f"convention: {found.source} holds weights in the {found.convention} convention. "
+            f"Received: {convention}; leave it at auto."
+        )
+    backbone = Backbone(name, found.convention, size, options)
+    load_into(backbone.net, name, found)
+    return backbone, {"source": found.source, "sha256": found.sha256}

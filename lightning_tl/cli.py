@@ -1,0 +1,241 @@
+"""The command line: LightningCLI with phases, run folders and checkpoints that need no config."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from lightning_tl import runfolder
+from lightning_tl.checkpoint import CheckpointInfo, find_info
+from lightning_tl.classifier import TransferClassifier
+from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data.options import SPLIT_METHODS
+from lightning_tl.errors import InputError
+from lightning_tl.finish import finish_fit, finish_predict
+from lightning_tl.logger import MetricsLogger, event_logger
+from lightning_tl.phase import Phase, make_phases
+from lightning_tl.phases import PhasedFinetuning, results_from
+from lightning_tl.ranks import is_first_process
+from lightning_tl.saving import LastCheckpoint, RunCheckpointIO
+
+DEFAULT_SEED = 0
+DEFAULT_ROOT = "runs"
+ENDED_BY_SIGTERM = 128 + 15  # as shells tell of a process that a signal has ended
+# Resuming in the run's own folder is what we want.
+warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+
+FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps")
+"""Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
+
+
+class TransferCLI(LightningCLI):
+    """``fit``, ``validate``, ``test`` and ``predict`` for ``TransferClassifier``.
+
+    ``fit`` builds the model from the config and takes classes and image size from the data; the other commands
+    build it from ``--ckpt_path`` alone. Each run has a folder of its own.
+    """
+
+    run_folder: Path
+    checkpoint: CheckpointInfo | None = None
+    datamodule: ImageFolderDataModule
+    model: TransferClassifier
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Trainer and data for every command; the model for ``fit`` alone."""
+        parser.add_lightning_class_args(lightning.Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+        parser.add_lightning_class_args(ImageFolderDataModule, "data")
+        parser.add_argument("--keras", type=dict, default={}, help="read by keras_ref alone")
+        if self._building != "fit":
+            for block in FIT_ONLY:
+                parser.add_argument(f"--{block}", type=Any, default=None, help="for fit alone; ignored here")
+            return
+        parser.add_class_arguments(TransferClassifier, "model", skip={"weights_record"}, sub_configs=True)
+        parser.add_argument("--phases", type=list[Phase], default=[], help="the phases of training, in order")
+        parser.add_argument(
+            "--checkpoint_every_n_steps",
+            type=int,
+            default=0,
+            help="save last.ckpt after so many optimizer steps too; 0: only between epochs",
+        )
+        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Remember whose parser is being built."""
+        self._building = subcommand
+        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse twice where a checkpoint is given: its data settings are defaults, not overrides."""
+        super().parse_arguments(parser, args)
+        command = self.config["subcommand"]
+        if command == "fit":
+            return
+        settings = self.config[command]
+        root = settings.trainer.default_root_dir or DEFAULT_ROOT
+        self.checkpoint = find_info(settings.get("ckpt_path"), root)
+        defaults = {f"data.{key}": value for key, value in self.checkpoint.data.items()}
+        self._subcommand_parsers[command].set_defaults(defaults)
+        super().parse_arguments(parser, args)
+        self.config[command].ckpt_path = str(self.checkpoint.path)
+        if command != "predict":
+            self._use_split_of_run(self.config[command].data)
+
+    def _use_split_of_run(self, data: Any) -> None:
+        """Keep to the images that the run trained on and held out, unless another split or root is asked for."""
+        assert self.checkpoint is not None
+        split = runfolder.run_folder_of(self.checkpoint.path) / "split.csv"
+        if data.split in SPLIT_METHODS and data.root == self.checkpoint.data.get("root") and split.is_file():
+            data.split = str(split)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the command line alone: Lightning would let the checkpoint's hyperparameters override it."""
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder before anything is built, so that a bad one costs no time."""
+        settings = self.config[self.subcommand]
+        trainer = settings.trainer
+        root = trainer.default_root_dir or DEFAULT_ROOT
+        if self.subcommand == "fit" and not settings.phases:
+            make_phases([])
+        if self.subcommand == "fit" and settings.ckpt_path is not None:
+            self.checkpoint = find_info(settings.ckpt_path, root)
+            settings.ckpt_path = str(self.checkpoint.path)
+            self._use_split_of_run(settings.data)
+        if trainer.fast_dev_run or self.subcommand in ("validate", "test") or not is_first_process():
+            self.run_folder = Path(root)  # of other ranks: until the first has told them its choice
+            return
+        if self.checkpoint is not None and self.subcommand == "fit":
+            self.run_folder = runfolder.run_folder_of(self.checkpoint.path)
+        else:
+            self.run_folder = runfolder.choose_run_folder(root)
+        trainer.default_root_dir = str(self.run_folder)
+
+    def instantiate_classes(self) -> None:
+        """Build everything for ``fit``; else data and trainer, and the model from the checkpoint."""
+        if self.subcommand == "fit":
+            super().instantiate_classes()
+            return
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = TransferClassifier.load_from_checkpoint(
+            self.config[self.subcommand].ckpt_path, map_location="cpu", weights_only=True
+        )
+        if self.subcommand != "predict":
+            assert self.checkpoint is not None
+            self.checkpoint.require_classes(self.datamodule.class_names)
+        self.trainer = self.instantiate_trainer()
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """A trainer with the run folder's loggers, checkpoints and phases, unless the config has its own."""
+        config = self._get(self.config_init, "trainer")
+        if self.subcommand == "fit":
+            self.phases = PhasedFinetuning(self._get(self.config_init, "phases"))
+            extra: list[Callback] = [self.phases]
+            if not config.fast_dev_run and config.enable_checkpointing is not False:
+                every = self._get(self.config_init, "checkpoint_every_n_steps")
+                extra += run_checkpoints(self.run_folder, every)
+                kwargs["plugins"] = [*_as_list(config.plugins), RunCheckpointIO()]
+            if config.logger in (None, True) and not config.fast_dev_run:
+                kwargs["logger"] = run_loggers(self.run_folder, self.checkpoint.global_step if self.checkpoint else 0)
+            config.max_epochs = -1 if config.max_epochs is None else config.max_epochs
+        else:
+            extra, kwargs["logger"] = [], False
+            self.save_config_callback = None
+        return self._instantiate_trainer({**config, **kwargs}, extra)
+
+    def before_fit(self) -> None:
+        """Everything that could fail for want of room or data fails now."""
+        if self.checkpoint is not None:
+            self.checkpoint.require_classes(self.datamodule.class_names)
+        if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
+            runfolder.check_space(self.run_folder, self.model)
+            self.datamodule.write_split(self.run_folder / "split.csv")
+
+    def after_fit(self) -> None:
+        """Evaluate the best checkpoint and write what the run leaves behind."""
+        if self.trainer.fast_dev_run or self.trainer.interrupted:  # type: ignore[attr-defined]
+            return
+        self.run_folder = Path(self.trainer.strategy.broadcast(str(self.run_folder)))
+        phases = self.phases.results() or results_from(self.run_folder / "checkpoints" / runfolder.LAST)
+        values = finish_fit(self.trainer, self.model, self.datamodule, self.run_folder, phases)
+        if self.trainer.is_global_zero:
+            test = values["test"]
+            print(f"accuracy of the best checkpoint on the {test['split']} split: {test['accuracy']:.4f}")
+            print(f"run folder: {self.run_folder}")
+
+    def validate(self, **kwargs: Any) -> None:
+        """Validate the checkpoint; the weights are in the model already."""
+        self.trainer.validate(self.model, datamodule=self.datamodule)
+
+    def test(self, **kwargs: Any) -> None:
+        """Test the checkpoint on the test split, or on the validation split where there is none."""
+        self.trainer.test(self.model, datamodule=self.datamodule)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write predictions.csv for every image under the root."""
+        output = finish_predict(self.trainer, self.model, self.datamodule, self.run_folder)
+        if self.trainer.is_global_zero:
+            print(f"predictions: {output}")
+
+
+def run_checkpoints(run_folder: Path, every_n_steps: int = 0) -> list[Callback]:
+    """Best (lowest validation loss over all phases) and last checkpoint of a run."""
+    folder = run_folder / "checkpoints"
+    name = Path(runfolder.BEST).stem
+    best = ModelCheckpoint(dirpath=folder, filename=name, monitor="val_loss", enable_version_counter=False)
+    return [best, LastCheckpoint(folder, every_n_steps)]
+
+
+def run_loggers(run_folder: Path, first_step: int = 0) -> list[Logger]:
+    """metrics.csv and TensorBoard events, in the run folder itself, from ``first_step`` on written anew."""
+    return [MetricsLogger(run_folder, first_step), event_logger(run_folder, first_step)]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status. Bad input is one message without a traceback."""
+    try:
+        TransferCLI(
+            TransferClassifier,
+            ImageFolderDataModule,
+            seed_everything_default=DEFAULT_SEED,
+            trainer_defaults={"default_root_dir": DEFAULT_ROOT, "log_every_n_steps": 10},
+            save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=None if args is None else list(args),
+        )
+    except InputError as error:
+        print(f"lightning-tl: error: {_printable(str(error))}", file=sys.stderr)
+        return 2
+    except SIGTERMException as ended:
+        print(f"lightning-tl: {ended}", file=sys.stderr)
+        return ENDED_BY_SIGTERM
+    return 0
+
+
+def _as_list(value: Any) -> list[Any]:
+    """One value or several, as Trainer takes them."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _printable(text: str) -> str:
+    """``text`` with control characters escaped: a class name must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _seed(value: bool | int) -> int:
+    """The run's seed: an integer, because draws are a function of it."""
+    if isinstance(value, bool) or value < 0:
+        raise InputError(f"seed_everything: a non-negative integer is needed. Received: {value}.")
+    return value

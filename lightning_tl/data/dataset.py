@@ -1,0 +1,88 @@
+"""Samples as a map-style data set of uint8 images of one size."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_tl.data.decode import ResizeMode, decode_image, resize_image
+
+UNKNOWN_LABEL = -1
+"""Label of an image to predict."""
+
+PADDING = -1
+"""Index of an image that only fills up a batch, so that all ranks step together; it weighs nothing."""
+
+
+class Item(TypedDict):
+    """One image; the default collation makes it the batch of tensors with one dimension more.
+
+    Attributes:
+        image: uint8 in [0, 255], shape (3, height, width).
+        label: position of its class in the list of classes, or ``UNKNOWN_LABEL``.
+        index: position in the split file, or for prediction in the list of paths; ``PADDING`` in padding.
+    """
+
+    image: Tensor
+    label: int
+    index: int
+
+
+class FileReader:
+    """Reads images from files below a folder.
+
+    Args:
+        root: that paths are relative to; absolute paths are taken as they are.
+    """
+
+    def __init__(self, root: str | Path = "") -> None:
+        self.root = Path(root)
+
+    def __call__(self, path: str) -> Tensor:
+        """The image at ``path``: uint8, shape (3, height, width). Raises InputError if it does not decode."""
+        return decode_image(self.root / path)
+
+
+class ImageDataset(Dataset[Item]):
+    """Images read by path and resized.
+
+    Args:
+        paths: as ``read`` takes them.
+        labels: class positions, one per path.
+        indices: positions in the split file, one per path.
+        read: from a path to uint8 RGB of any size, shape (3, height, width).
+        size: (height, width) of every item in pixels.
+        resize: stretch, crop or pad; see ``resize_image``.
+        antialias: see ``resize_image``.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        labels: Sequence[int],
+        indices: Sequence[int],
+        read: Callable[[str], Tensor],
+        size: tuple[int, int],
+        resize: ResizeMode = "stretch",
+        antialias: bool = False,
+    ) -> None:
+        self.paths = tuple(paths)
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.indices = torch.tensor(indices, dtype=torch.int64)
+        self.read = read
+        self.size = size
+        self.resize = resize
+        self.antialias = antialias
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Item:
+        """The sample at ``position``; for ``~position``, which is below zero, the same image as padding."""
+        index = PADDING if position < 0 else int(self.indices[position])
+        position = ~position if position < 0 else position
+        image = resize_image(self.read(self.paths[position]), self.size, self.resize, self.antialias)
+        return {"image": image, "label": int(self.labels[position]), "index": index}

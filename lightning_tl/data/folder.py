@@ -1,0 +1,162 @@
+"""Finding images: root/<class>/*, root/{train,val[,test]}/<class>/*, or any folder for prediction."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_tl.errors import InputError
+
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+"""File names taken for images, in any case: those of Keras, and WebP."""
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a data set.
+
+    Attributes:
+        split: train, val or test.
+        path: relative to the root, with ``/`` between folders.
+        label: class name.
+    """
+
+    split: str
+    path: str
+    label: str
+
+
+def scan(root: str | Path) -> tuple[Sample, ...]:
+    """All images under root, sorted by split and path; classes are folders with all that is below them.
+
+    With folders root/train and root/val (and root/test if you like), each of them is a split; otherwise every
+    sample is in split train, to be divided by ``lightning_tl.data.split``. Hidden files and folders are left
+    out.
+
+    Raises:
+        InputError: no such folder, no classes, one class, a class without images, or splits of unlike
+            classes.
+    """
+    folder = check_root(root)
+    names = subfolders(folder)
+    if not has_split_folders(folder):
+        return _classes(folder, names, "train", folder)
+    if strangers := sorted(set(names) - set(SPLITS)):
+        raise InputError(
+            f"data.root {str(folder)!r} has the folders train and val, and beside them {listed(strangers)}. "
+            "Keep train, val and test alone there, or give a root that holds one folder per class."
+        )
+    found = {split: _split_folder(folder, split) for split in SPLITS if split in names}
+    _check_same_classes(folder, found)
+    return tuple(sample for samples in found.values() for sample in samples)
+
+
+def has_split_folders(root: Path) -> bool:
+    """Whether root is divided into train and val by its folders.
+
+    Raises:
+        InputError: there is a folder train beside nothing but test, or beside valid or validation: a division
+            that we do not know, and no list of classes.
+    """
+    names = set(subfolders(root))
+    if "train" in names and names <= {*SPLITS, "valid", "validation"} and "val" not in names:
+        others = listed(sorted(names - {"train"})) if len(names) > 1 else "nothing"
+        raise InputError(
+            f"data.root {str(root)!r} has the folder train and beside it {others}, but no val. Name the "
+            "validation folder val, or give the folder that holds one folder per class as data.root."
+        )
+    return {"train", "val"} <= names
+
+
+def list_images(root: str | Path) -> tuple[str, ...]:
+    """Paths of the images at or under root for prediction: root itself if a file, else all below it, sorted.
+
+    Hidden files and folders are left out; links to folders are not followed.
+
+    Raises:
+        InputError: root does not exist, or there is no image.
+    """
+    path = Path(root)
+    if path.is_file():
+        return (str(path),)
+    if not path.is_dir():
+        raise InputError(f"data.root {str(path)!r} does not exist. Give an image or a folder of images.")
+    found = tuple(sorted(str(path / image) for image in _walk(path)))
+    if not found:
+        raise InputError(f"data.root {str(path)!r} holds no image ({', '.join(IMAGE_EXTENSIONS)}).")
+    return found
+
+
+def check_root(root: str | Path) -> Path:
+    """Root as a Path. Raises InputError if it is not a folder."""
+    path = Path(root)
+    if path.is_dir():
+        return path
+    received = "is a file" if path.exists() else "does not exist"
+    raise InputError(f"data.root {str(path)!r} {received}. Give a folder that holds one folder of images per class.")
+
+
+def check_classes(root: Path, counts: dict[str, int]) -> None:
+    """Check images per class. Raises InputError for no class, one class, or classes without images."""
+    where = f"{str(root)!r} has"
+    if not counts:
+        raise InputError(f"{where} no class folders. Put the images of each class into a folder named after it.")
+    if empty := [name for name, count in counts.items() if not count]:
+        raise InputError(
+            f"{where} class folders without an image: {listed(empty)}. Remove them or add images "
+            f"({', '.join(IMAGE_EXTENSIONS)})."
+        )
+    if len(counts) == 1:
+        raise InputError(f"{where} a single class, {next(iter(counts))!r}; classification needs at least two.")
+
+
+def _classes(folder: Path, names: list[str], split: str, root: Path) -> tuple[Sample, ...]:
+    """Samples of the class folders ``names`` in ``folder``, paths relative to ``root``, sorted."""
+    images = {
+        name: [(folder / name / path).relative_to(root).as_posix() for path in _walk(folder / name)] for name in names
+    }
+    check_classes(folder, {name: len(paths) for name, paths in images.items()})
+    samples = (Sample(split, path, name) for name, paths in images.items() for path in paths)
+    return tuple(sorted(samples, key=lambda sample: sample.path))
+
+
+def _split_folder(root: Path, split: str) -> tuple[Sample, ...]:
+    folder = root / split
+    return _classes(folder, subfolders(folder), split, root)
+
+
+def _check_same_classes(root: Path, found: dict[str, tuple[Sample, ...]]) -> None:
+    """Every split must have the classes of train."""
+    classes = {split: {sample.label for sample in samples} for split, samples in found.items()}
+    for split in classes:
+        missing, extra = classes["train"] - classes[split], classes[split] - classes["train"]
+        if missing or extra:
+            parts = [f"lacks {listed(sorted(missing))}"] * bool(missing)
+            parts += [f"also has {listed(sorted(extra))}"] * bool(extra)
+            raise InputError(
+                f"data.root {str(root)!r}: the classes of {split} differ from those of train: {split} "
+                f"{' and '.join(parts)}. Give every split the same class folders."
+            )
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in ``folder`` that are not hidden, sorted as Keras sorts classes."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Images at any depth below ``folder``, relative to it, in no particular order."""
+    for parent, names, files in os.walk(folder):
+        names[:] = (name for name in names if not name.startswith("."))
+        for name in files:
+            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
+                yield Path(parent, name).relative_to(folder)
+
+
+def listed(names: Iterable[str], limit: int = 5) -> str:
+    """The first names in quotes, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(repr(name) for name in names[:limit]) + more

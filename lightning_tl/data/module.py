@@ -1,0 +1,206 @@
+"""The data of a run as a Lightning data module."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
+
+from lightning_tl.data.check import BadImage, BadImagePolicy, apply_policy, find_bad_images
+from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, Item
+from lightning_tl.data.decode import ResizeMode
+from lightning_tl.data.folder import Sample, list_images
+from lightning_tl.data.loader import ResumableLoader, ignore_sigterm
+from lightning_tl.data.options import DataOptions
+from lightning_tl.data.sampler import EpochSampler
+from lightning_tl.data.source import Source, open_source
+from lightning_tl.data.split import check_trainable
+from lightning_tl.data.split_file import write_split
+
+
+class ImageFolderDataModule(LightningDataModule):
+    """Images in folders, or a torchvision data set, as batches of uint8.
+
+    A batch is a dict: ``image`` uint8 (batch, 3, height, width), ``label`` int64 (batch,), ``index`` int64
+    (batch,), the position in the split file, or for prediction in ``predict_paths``. Labels to predict are
+    -1.
+
+    Args:
+        root: ``root/<class>/*``, divided as ``split`` says, or ``root/{train,val[,test]}/<class>/*``, used as
+            it is. For prediction any folder, or one image. With ``dataset``, where its files are.
+        image_size: pixels, or [height, width].
+        batch_size: per device.
+        split: stratified; keras, the very files that ``keras.utils.image_dataset_from_directory`` would
+            choose; or the path of a .csv file from an earlier run.
+        val_fraction: of the images for validation, in (0, 1).
+        test_fraction: of the images for testing, in [0, 1); 0 tests on the validation images.
+        resize: stretch, crop or pad, as Keras does each; see ``resize_image``.
+        antialias: smooth images before making them smaller; Keras does not.
+        on_bad_image: error, or skip files that cannot be decoded.
+        num_workers: processes that read images; each decodes in one thread.
+        seed: of the split and of the order of each epoch.
+        dataset: class path of a torchvision data set, such as torchvision.datasets.Flowers102, instead of
+            folders. Its own parts are used; where it has no val, that is divided from train.
+        dataset_args: further arguments of ``dataset``.
+
+    Raises:
+        InputError: an argument is out of range; what is wrong with the files shows when they are first
+            needed.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        image_size: int | tuple[int, int] = 160,
+        batch_size: int = 32,
+        split: str = "stratified",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.0,
+        resize: ResizeMode = "stretch",
+        antialias: bool = False,
+        on_bad_image: BadImagePolicy = "error",
+        num_workers: int = 2,
+        seed: int = 0,
+        dataset: str | None = None,
+        dataset_args: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        root = None if root is None else os.fspath(root)  # a Path would not load from a checkpoint
+        split = os.fspath(split)
+        self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
+        self.options = DataOptions(
+            root, image_size, batch_size, split, val_fraction, test_fraction, resize, antialias, on_bad_image,
+            num_workers, seed, dataset, dataset_args or {},
+        )  # fmt: skip
+        self._bad_images: tuple[BadImage, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the labels; of folders, sorted."""
+        return self._source.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """What the split file lists, in its order; the first use decodes every file once.
+
+        Raises:
+            InputError: files cannot be decoded (or, if they are to be skipped, too few are left).
+        """
+        source = self._source
+        bad = self._without_bad(source.find_bad([sample.path for sample in source.samples]), len(source.samples))
+        samples = tuple(sample for sample in source.samples if sample.path not in bad)
+        check_trainable(samples, f"{source.description}, without images that cannot be decoded,")
+        return samples
+
+    @cached_property
+    def predict_paths(self) -> tuple[str, ...]:
+        """Images to predict: all below root, sorted; with ``dataset``, the paths of its ``test_split``."""
+        if self.options.dataset:
+            return tuple(sample.path for sample in self.samples if sample.split == self.test_split)
+        paths = list_images(self.options.root or "")
+        bad = self._without_bad(find_bad_images(paths), len(paths))
+        return tuple(path for path in paths if path not in bad)
+
+    @property
+    def bad_images(self) -> tuple[BadImage, ...]:
+        """Files left out by ``on_bad_image: skip``; empty before ``setup`` has looked for them."""
+        return self._bad_images
+
+    @property
+    def test_split(self) -> str:
+        """Which split ``test_dataloader`` gives: test, or val when there is no test."""
+        return "test" if any(sample.split == "test" for sample in self.samples) else "val"
+
+    def write_split(self, path: str | Path) -> None:
+        """Write the split in use to a CSV that ``split`` takes. Raises OSError if it cannot be written."""
+        write_split(path, self.samples)
+
+    def setup(self, stage: str) -> None:
+        """Find the images and decode each once. Raises InputError for what is wrong with them.
+
+        Args:
+            stage: fit, validate or test; or predict, which needs no classes.
+        """
+        _ = self.predict_paths if stage == "predict" else self.samples
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Batches of train in the order of the epoch."""
+        return self._loader(self._dataset("train"), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Batches of val in the order of the split file."""
+        return self._loader(self._dataset("val"), shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Item]:
+        """Batches of ``test_split`` in the order of the split file."""
+        return self._loader(self._dataset(self.test_split), shuffle=False)
+
+    def predict_dataloader(self) -> DataLoader[Item]:
+        """Batches of ``predict_paths`` in their order."""
+        paths = self.predict_paths
+        labels, indices = [UNKNOWN_LABEL] * len(paths), range(len(paths))
+        return self._loader(self._images(paths, labels, indices, predict=True), shuffle=False)
+
+    @cached_property
+    def _source(self) -> Source:
+        return open_source(self.options)
+
+    def _without_bad(self, bad: tuple[BadImage, ...], total: int) -> set[str]:
+        """Paths to leave out, as the policy has it."""
+        apply_policy(bad, total, self.options.on_bad_image)
+        self._bad_images += bad
+        return {image.path for image in bad}
+
+    def _dataset(self, split: str) -> ImageDataset:
+        label_of = {name: label for label, name in enumerate(self.class_names)}
+        chosen = [(index, sample) for index, sample in enumerate(self.samples) if sample.split == split]
+        labels = [label_of[sample.label] for _, sample in chosen]
+        return self._images([sample.path for _, sample in chosen], labels, [index for index, _ in chosen])
+
+    def _images(
+        self, paths: Sequence[str], labels: Sequence[int], indices: Sequence[int], predict: bool = False
+    ) -> ImageDataset:
+        options = self.options
+        read = FileReader() if predict and not options.dataset else self._source.read
+        return ImageDataset(paths, labels, indices, read, options.size, options.resize, options.antialias)
+
+    def _loader(self, dataset: ImageDataset, shuffle: bool) -> DataLoader[Item]:
+        kind = ResumableLoader if shuffle else DataLoader
+        loader = kind(
+            dataset,
+            batch_size=self.options.batch_size,
+            sampler=self._sampler(dataset, shuffle),
+            num_workers=self.options.num_workers,
+            persistent_workers=self.options.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=ignore_sigterm,
+        )
+        if isinstance(loader, ResumableLoader):
+            loader.trainer = self.trainer
+        return loader
+
+    def _sampler(self, dataset: ImageDataset, shuffle: bool) -> Sampler[int]:
+        trainer = self.trainer
+        if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
+            return SequentialSampler(dataset)  # Lightning puts one in place of any other, with a warning
+        sampler = EpochSampler(
+            dataset,
+            dataset.indices,
+            self.options.batch_size,
+            shuffle=shuffle,
+            seed=self.options.seed,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+        )
+        if trainer is not None:  # on resuming, Lightning starts the workers before it tells the sampler the epoch
+            sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+        return sampler

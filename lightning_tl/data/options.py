@@ -1,0 +1,106 @@
+"""The arguments of a data module, checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_tl.data.check import BAD_IMAGE_POLICIES, BadImagePolicy
+from lightning_tl.data.decode import RESIZE_MODES, ResizeMode
+from lightning_tl.errors import InputError
+
+SPLIT_METHODS = ("stratified", "keras")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What ``ImageFolderDataModule`` was asked for; its docstring describes the fields.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    root: str | None
+    image_size: int | Sequence[int]
+    batch_size: int
+    split: str
+    val_fraction: float
+    test_fraction: float
+    resize: ResizeMode
+    antialias: bool
+    on_bad_image: BadImagePolicy
+    num_workers: int
+    seed: int
+    dataset: str | None
+    dataset_args: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_size(self.image_size)
+        _check_integer("batch_size", self.batch_size, 1)
+        _check_integer("num_workers", self.num_workers, 0)
+        _check_integer("seed", self.seed, 0)
+        _check_choice("resize", self.resize, RESIZE_MODES)
+        _check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
+        self._check_fractions()
+        self._check_split()
+        self._check_source()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    @property
+    def split_file(self) -> str | None:
+        """Path of the split file, when the split is given by one."""
+        return None if self.split in SPLIT_METHODS else self.split
+
+    def _check_fractions(self) -> None:
+        for name, value, least in (
+            ("val_fraction", self.val_fraction, "0 <"),
+            ("test_fraction", self.test_fraction, "0 <="),
+        ):
+            if not 0 <= value < 1 or (least == "0 <" and value == 0):
+                raise InputError(f"data.{name} must be a number with {least} {name} < 1. Received: {value}.")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise InputError(
+                "data.val_fraction and data.test_fraction must leave something to train on. "
+                f"Received: {self.val_fraction} and {self.test_fraction}."
+            )
+
+    def _check_split(self) -> None:
+        if self.split_file and Path(self.split_file).suffix != ".csv":
+            raise InputError(
+                f"data.split must be {', '.join(SPLIT_METHODS)} or the path of a .csv file. Received: {self.split!r}."
+            )
+        if self.split == "keras" and self.test_fraction:
+            raise InputError(
+                "data.split keras knows train and val only. Set data.test_fraction to 0, or data.split to "
+                f"stratified. Received: test_fraction {self.test_fraction}."
+            )
+
+    def _check_source(self) -> None:
+        if self.dataset is None and self.root is None:
+            raise InputError("data.root is missing: the folder that holds one folder of images per class.")
+        if self.dataset is None and self.dataset_args:
+            raise InputError(f"data.dataset_args need data.dataset. Received: {self.dataset_args}.")
+        if self.dataset is not None and self.split == "keras":
+            raise InputError(f"data.split keras divides folders, not data.dataset {self.dataset!r}. Use stratified.")
+
+
+def _check_size(size: int | Sequence[int]) -> None:
+    sides = [size] if isinstance(size, int) else list(size) if isinstance(size, (list, tuple)) else []
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+    if not whole or len(sides) != (1 if isinstance(size, int) else 2):
+        raise InputError(f"data.image_size must be a positive integer or [height, width]. Received: {size!r}.")
+
+
+def _check_integer(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"data.{name} must be an integer of at least {least}. Received: {value!r}.")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"data.{name} must be one of {', '.join(choices)}. Received: {value!r}.")

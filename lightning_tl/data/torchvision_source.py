@@ -1,0 +1,158 @@
+"""A data set of torchvision by class path, its parts found from its signature."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lightning_tl.data.folder import Sample
+from lightning_tl.errors import InputError
+
+_SPLIT_NAMES = {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}
+"""What data sets call their parts in ``split=``, the name to prefer first."""
+_LABEL_ATTRIBUTES = ("targets", "labels", "_labels")
+"""Where data sets keep all labels, so that images need not be read for them."""
+
+
+class TorchvisionReader:
+    """Reads images of the parts of a data set by paths like ``train/17``.
+
+    Args:
+        parts: data sets of (image, label), by split.
+    """
+
+    def __init__(self, parts: dict[str, Any]) -> None:
+        self.parts = parts
+
+    def __call__(self, path: str) -> Tensor:
+        """The image as uint8, shape (3, height, width). Raises InputError if it is no image."""
+        part, _, position = path.partition("/")
+        return to_rgb(self.parts[part][int(position)][0])
+
+
+def samples_of(labels: dict[str, list[int]], names: Sequence[str]) -> tuple[Sample, ...]:
+    """One sample per label, with the path that ``TorchvisionReader`` takes, in the order of the parts."""
+    return tuple(
+        Sample(part, f"{part}/{position}", names[label])
+        for part, column in labels.items()
+        for position, label in enumerate(column)
+    )
+
+
+def open_parts(class_path: str, arguments: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """Make the data set's parts by ``train=`` or ``split=``, whichever its class has; else one, train.
+
+    Args:
+        class_path: such as torchvision.datasets.Flowers102.
+        arguments: passed on; one that names a part (``split: train``) makes that the only part.
+        root: passed on as ``root`` where the class has it. What is not there is downloaded to it.
+
+    Returns:
+        By split: train, and val and test if the data set has them.
+
+    Raises:
+        InputError: no such class, unfit arguments, no root, or the download failed.
+    """
+    cls = _find_class(class_path)
+    takes = inspect.signature(cls).parameters
+    if "root" in takes and root is None and "root" not in arguments:
+        raise InputError(f"data.root is missing: the folder for the files of {class_path}.")
+    arguments = {"root": root, **arguments} if "root" in takes else arguments
+
+    def make(**part: Any) -> Any:
+        return _make(cls, class_path, {**arguments, **part}, "download" in takes)
+
+    if "train" in takes and "train" not in arguments:
+        return {"train": make(train=True), "test": make(train=False)}
+    if "split" in takes and "split" not in arguments:
+        parts = {split: _first_known(make, names) for split, names in _SPLIT_NAMES.items()}
+        return {split: data for split, data in parts.items() if data is not None}
+    return {"train": make()}
+
+
+def class_names(known: Sequence[Any] | None, labels: dict[str, list[int]]) -> tuple[str, ...]:
+    """The data set's own list of classes in the order of its labels; without one, the labels as text.
+
+    Names that stand for several classes get the label as a suffix, lists of synonyms are joined.
+    """
+    count = max((label for column in labels.values() for label in column), default=-1) + 1
+    if known is None or len(known) < count:
+        return tuple(str(label) for label in range(count))
+    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in known]
+    return tuple(name if names.count(name) == 1 else f"{name} ({label})" for label, name in enumerate(names))
+
+
+def all_labels(data: Any) -> list[int]:
+    """The label of every item, from the data set's list of them or by reading all items."""
+    for name in _LABEL_ATTRIBUTES:
+        labels = getattr(data, name, None)
+        if labels is not None and len(labels) == len(data):
+            return [int(label) for label in labels]
+    return [int(data[position][1]) for position in range(len(data))]
+
+
+def to_rgb(image: Any) -> Tensor:
+    """A Pillow image, or a tensor of shape ([1 or 3,] height, width), as uint8 RGB, shape (3, height, width).
+
+    Floating-point tensors are taken to be in [0, 1].
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(image, Image.Image):
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    if not isinstance(image, Tensor) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[0] not in (1, 3)):
+        shape = f" of shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
+        raise InputError(
+            "data.dataset must give (image, label) with a Pillow image or a tensor of 1 or 3 channels. "
+            f"Received: {type(image).__name__}{shape}."
+        )
+    if image.is_floating_point():
+        image = (image * 255).round().clamp(0, 255)
+    rgb: Tensor = image.to(torch.uint8).expand(3, *image.shape[-2:]).contiguous()
+    return rgb
+
+
+def _find_class(class_path: str) -> Callable[..., Any]:
+    module, _, name = class_path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"data.dataset must be the class path of a data set, such as torchvision.datasets.Flowers102. "
+            f"Received: {class_path!r} ({error})."
+        ) from error
+
+
+def _first_known(make: Callable[..., Any], names: Sequence[str]) -> Any:
+    """The part under the first name that the data set knows; None if it knows none (ValueError says so)."""
+    for name in names:
+        try:
+            return make(split=name)
+        except InputError as error:
+            if not isinstance(error.__cause__, ValueError):
+                raise
+    return None
+
+
+def _make(cls: Callable[..., Any], class_path: str, arguments: dict[str, Any], downloads: bool) -> Any:
+    """Instantiate; only when the files are not there, download them."""
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"data.dataset {class_path} does not accept {arguments}: {error}.") from error
+    except (RuntimeError, OSError) as error:
+        if not downloads or "download" in arguments:
+            raise InputError(f"data.dataset {class_path} cannot be read: {error}") from error
+    try:
+        return cls(**arguments, download=True)
+    except (RuntimeError, OSError) as error:
+        raise InputError(
+            f"data.dataset {class_path} could not be downloaded to {arguments.get('root')!r}: {error}. "
+            "Check the connection, or put its files there by hand."
+        ) from error

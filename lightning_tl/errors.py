@@ -1,0 +1,12 @@
+"""What lightning-tl raises."""
+
+
+class InputError(ValueError):
+    """Bad input: names the argument or file, says what was received and what to do.
+
+    The command line prints its message without a traceback; Python callers catch it as a ``ValueError``.
+    """
+
+
+class DivergenceError(RuntimeError):
+    """The processes of one run no longer hold the same weights; the message names the first tensor."""

@@ -1,0 +1,138 @@
+"""What a trained model says of each image: predictions, the confusion matrix and results.json."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_tl.data import Sample
+from lightning_tl.data.dataset import PADDING
+from lightning_tl.files import replacing, write_text
+from lightning_tl.table import guarded, write_table
+
+PACKAGES = ("lightning-tl", "torch", "torchvision", "lightning", "timm", "torchmetrics")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for the images of one or more splits, ordered by index.
+
+    Attributes:
+        index: position in the split file, int64 (images,).
+        label: true class, int64 (images,); -1 where unknown.
+        probabilities: float32 (images, classes).
+        loss: cross-entropy of each image, float32 (images,); NaN where the label is unknown.
+    """
+
+    index: NDArray[np.int64]
+    label: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    loss: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Most probable class, the first of equals, (images,)."""
+        predicted: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return predicted
+
+    def accuracy(self) -> float:
+        """Share of images whose predicted class is the true one."""
+        return float((self.predicted == self.label).mean())
+
+    def where(self, keep: NDArray[np.bool_]) -> "Predictions":
+        """Those rows alone; ``keep`` is (images,)."""
+        return Predictions(self.index[keep], self.label[keep], self.probabilities[keep], self.loss[keep])
+
+
+def collect(batches: Sequence[Mapping[str, Tensor]]) -> Predictions:
+    """Join what ``TransferClassifier.predict_step`` returned, without padding, sorted by index, each index once."""
+    joined = {key: torch.cat([batch[key].cpu() for batch in batches]).numpy() for key in batches[0]}
+    index, first = np.unique(joined["index"], return_index=True)
+    index, first = index[index != PADDING], first[index != PADDING]
+    return Predictions(index, *(joined[key][first] for key in ("label", "probabilities", "loss")))
+
+
+def confusion_matrix(predictions: Predictions, num_classes: int) -> NDArray[np.int64]:
+    """Counts, (true class, predicted class)."""
+    flat = predictions.label * num_classes + predictions.predicted
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def write_predictions(path: Path, predictions: Predictions, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Write split, path, true and predicted label and one probability column a class; samples are by index.
+
+    Names that a spreadsheet would take for formulas begin with an apostrophe; see ``guarded``.
+    """
+    rows = [["split", "path", "label", "predicted", *(f"probability_{name}" for name in classes)]]
+    for row, index in enumerate(predictions.index):
+        sample = samples[index]
+        names = (sample.split, sample.path, sample.label, classes[predictions.predicted[row]])
+        values = (f"{value:.9g}" for value in predictions.probabilities[row])
+        rows.append([*map(guarded, names), *values])
+    write_table(path, rows)
+
+
+def draw_confusion_matrix(path: Path, counts: NDArray[np.int64], classes: Sequence[str], title: str) -> None:
+    """Save the confusion matrix as a PNG: counts in the cells, colour by share of the true class."""
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(2.5 + 0.55 * len(classes), 24)
+    figure = matplotlib.figure.Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true class", shrink=0.8)
+    names = [name if len(name) <= 24 else name[:23] + "…" for name in (_plain(name) for name in classes)]
+    axes.set_xticks(range(len(classes)), names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(classes)), names, parse_math=False)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)
+    if len(classes) <= 30:
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for it
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def results(
+    predictions: Predictions,
+    split: str,
+    phases: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    weights: Mapping[str, str],
+    seed: int,
+) -> dict[str, Any]:
+    """The contents of results.json; ``predictions`` are those of the split that ``test`` speaks of."""
+    test = {
+        "accuracy": predictions.accuracy(),
+        "loss": float(predictions.loss.mean(dtype=np.float64)),
+        "split": split,
+    }
+    return {
+        "phases": [dict(phase) for phase in phases],
+        "test": test,
+        "classes": list(classes),
+        "weights": dict(weights),
+        "framework": "lightning",
+        "versions": {package: version(package) for package in PACKAGES},
+        "seed": seed,
+    }
+
+
+def write_results(path: Path, values: Mapping[str, Any]) -> None:
+    """Write results.json."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def _plain(name: str) -> str:
+    """A class name that any font can draw: undecodable bytes and control characters become question marks."""
+    return "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "?" for c in name)

@@ -1,0 +1,73 @@
+"""What a finished fit or predict writes into its run folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from lightning_tl import runfolder
+from lightning_tl.classifier import TransferClassifier
+from lightning_tl.data import ImageFolderDataModule, Sample
+from lightning_tl.evaluate import (
+    collect,
+    confusion_matrix,
+    draw_confusion_matrix,
+    results,
+    write_predictions,
+    write_results,
+)
+
+
+def finish_fit(
+    trainer: lightning.Trainer,
+    model: TransferClassifier,
+    data: ImageFolderDataModule,
+    run_folder: Path,
+    phases: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Evaluate the best checkpoint (else the last weights); write predictions, confusion matrix and results.
+
+    Args:
+        trainer: the one that has fitted ``model`` on ``data``.
+        model: the fitted model.
+        data: its data.
+        run_folder: where to write.
+        phases: ``PhasedFinetuning.results()``.
+
+    Returns:
+        The contents of results.json.
+    """
+    best = run_folder / "checkpoints" / runfolder.BEST
+    loaders = [data.val_dataloader()]
+    if data.test_split == "test":
+        loaders.append(data.test_dataloader())
+    batches = trainer.predict(
+        model, dataloaders=loaders, ckpt_path=str(best) if best.is_file() else None, weights_only=True
+    )
+    assert batches is not None
+    flat = [batch for loader in batches for batch in loader] if isinstance(batches[0], list) else batches
+    predictions = collect(flat)  # type: ignore[arg-type]
+    splits = [data.samples[index].split for index in predictions.index]
+    tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
+    values = results(tested, data.test_split, phases, model.class_names, model.weights_record, model.seed)
+    if trainer.is_global_zero:
+        write_predictions(run_folder / "predictions.csv", predictions, data.samples, model.class_names)
+        title = f"{data.test_split} split: accuracy {tested.accuracy():.4f}"
+        counts = confusion_matrix(tested, model.num_classes)
+        draw_confusion_matrix(run_folder / "confusion_matrix.png", counts, model.class_names, title)
+        write_results(run_folder / "results.json", values)
+    return values
+
+
+def finish_predict(
+    trainer: lightning.Trainer, model: TransferClassifier, data: ImageFolderDataModule, run_folder: Path
+) -> Path:
+    """Predict every image under the data's root; returns the path of predictions.csv in ``run_folder``."""
+    batches = trainer.predict(model, datamodule=data)
+    assert batches is not None
+    samples = [Sample("predict", str(path), "") for path in data.predict_paths]
+    output = run_folder / "predictions.csv"
+    if trainer.is_global_zero:
+        write_predictions(output, collect(batches), samples, model.class_names)  # type: ignore[arg-type]
+    return output

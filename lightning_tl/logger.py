@@ -1,0 +1,105 @@
+"""The run folder's loggers: metrics.csv that survives a resume, and TensorBoard events without TensorFlow."""
+
+import csv
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_tl.files import replacing
+
+
+class MetricsWriter(ExperimentWriter):
+    """Lightning's CSV writer, which deletes the metrics.csv it finds, made to continue it.
+
+    Args:
+        log_dir: folder of metrics.csv.
+        first_step: rows of this optimizer step and later ones are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, log_dir: str, first_step: int) -> None:
+        self._first_step = first_step
+        super().__init__(log_dir)
+
+    def _check_log_dir_exists(self) -> None:
+        """Continue the file that is there; a run that was killed may have left half a line."""
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        reader = csv.DictReader(line for line in lines if line.endswith("\n"))
+        rows = [row for row in reader if int(row["step"]) < self._first_step]
+        self.metrics_keys = list(reader.fieldnames or [])
+        if rows:
+            self._write(rows)
+        else:
+            path.unlink()
+            self.metrics_keys = []
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with Path(self.metrics_file_path).open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        self.metrics_keys = fieldnames
+        self._write(rows)
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        with replacing(self.metrics_file_path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class MetricsLogger(CSVLogger):
+    """Writes ``metrics.csv`` and ``hparams.yaml`` into a run folder itself; a resumed run continues them.
+
+    Args:
+        run_folder: where.
+        first_step: number of the first optimizer step to come; see ``MetricsWriter``.
+    """
+
+    def __init__(self, run_folder: Path, first_step: int = 0) -> None:
+        super().__init__(run_folder, name="", version="")
+        self._first_step = first_step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> MetricsWriter:
+        """The writer, made at the first use."""
+        if self._experiment is None:
+            self._experiment = MetricsWriter(self.log_dir, self._first_step)
+        return self._experiment  # type: ignore[return-value]
+
+
+class EventLogger(TensorBoardLogger):
+    """TensorBoard events, whose format holds UTF-8 alone: other bytes of file names are written as escapes."""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **options: Any) -> None:
+        """Log what the run was made with, every key and text as UTF-8."""
+        super().log_hyperparams(_utf8(params), *args, **options)
+
+
+def event_logger(run_folder: Path, first_step: int = 0) -> TensorBoardLogger:
+    """A logger that writes TensorBoard events into ``run_folder`` itself; those from ``first_step`` on are hidden.
+
+    TensorBoard imports TensorFlow wherever it is installed, which costs seconds and brings a second LLVM into the
+    training process; the module ``tensorboard.compat.notf`` is its own switch for using its stub instead.
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    purge: dict[str, Any] = {"purge_step": first_step} if first_step else {}
+    return EventLogger(run_folder, name="", version="", default_hp_metric=False, **purge)
+
+
+def _utf8(value: Any) -> Any:
+    """``value`` with every text in it, keys too, such that UTF-8 can hold it."""
+    if isinstance(value, Mapping):
+        return {_utf8(key): _utf8(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_utf8(item) for item in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

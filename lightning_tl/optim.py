@@ -1,0 +1,110 @@
+"""Adam as Keras defines it, and optimizers built by class path."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_tl.errors import InputError
+
+KERAS_EPSILON = 1e-7
+"""Default epsilon of keras.optimizers.Adam (torch's is 1e-8)."""
+
+OptimizerSpec = str | Mapping[str, Any]
+"""A class path, or ``{"class_path": ..., "init_args": {...}}``."""
+
+
+class KerasAdam(torch.optim.Adam):
+    """``torch.optim.Adam`` with Keras' epsilon-hat, the form of Kingma and Ba's section 2.
+
+    Keras updates ``p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)``; torch divides ``v`` by its bias
+    correction first, so the same update needs ``eps_t = eps / sqrt(1 - b2^t)`` at step t. Everything else,
+    foreach and fused included, is torch's.
+
+    Args:
+        params: as for ``torch.optim.Adam``.
+        lr: learning rate, Keras' default 1e-3.
+        betas: decay of the first and second moment.
+        eps: epsilon-hat, Keras' default 1e-7.
+        **options: further arguments of ``torch.optim.Adam``.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = KERAS_EPSILON,
+        **options: Any,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, **options)
+        # With this flag the scaler skips a step inside the fused kernel, where it could not be counted.
+        self._step_supports_amp_scaling = False
+        for group in self.param_groups:
+            group.setdefault("epsilon_hat", group["eps"])
+            group.setdefault("steps", 0)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group that counts its own steps from 0."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("epsilon_hat", group["eps"])
+        group.setdefault("steps", 0)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update; ``closure`` recomputes the loss, as in torch."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            group["steps"] += 1
+            correction = 1.0 - group["betas"][1] ** group["steps"]
+            group["eps"] = group["epsilon_hat"] / correction**0.5
+        super().step()
+        return loss
+
+
+def build_optimizer(
+    spec: OptimizerSpec, params: Iterable[Tensor], lr: float, where: str = "optimizer"
+) -> torch.optim.Optimizer:
+    """A fresh optimizer over ``params`` at learning rate ``lr`` (per step).
+
+    Raises:
+        InputError: ``spec`` names no optimizer, or the class refuses its arguments; ``where`` says whose it is.
+    """
+    path, options = _split(spec, where)
+    cls = _import(path, where)
+    try:
+        return cls(params, lr=lr, **options)
+    except TypeError as error:
+        raise InputError(f"{where}: {path} does not take these init_args. Received: {options} ({error}).") from error
+
+
+def _split(spec: OptimizerSpec, where: str) -> tuple[str, dict[str, Any]]:
+    if isinstance(spec, str):
+        return spec, {}
+    if "class_path" not in spec or set(spec) - {"class_path", "init_args"}:
+        raise InputError(
+            f"{where}: give a class path, or a mapping with class_path and init_args. Received: {dict(spec)}."
+        )
+    options = dict(spec.get("init_args") or {})
+    if "lr" in options:
+        raise InputError(f"{where}: the learning rate belongs to the phase's lr, not init_args. Received: {options}.")
+    return str(spec["class_path"]), options
+
+
+def _import(path: str, where: str) -> Callable[..., torch.optim.Optimizer]:
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{where}: no optimizer at this class path, for example torch.optim.SGD. Received: {path} ({error})."
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        raise InputError(f"{where}: not a subclass of torch.optim.Optimizer. Received: {path}.")
+    return cls

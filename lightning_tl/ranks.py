@@ -1,0 +1,73 @@
+"""What several processes of one run must know of each other, and the proof that they hold the same weights."""
+
+import os
+
+import lightning
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from lightning_tl.errors import DivergenceError
+
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers of a number's width in bytes, to look at its bits."""
+
+
+def is_first_process() -> bool:
+    """Whether this process has rank 0, told from the environment, so before any process group exists.
+
+    torchrun sets RANK, SLURM SLURM_PROCID, Lightning's own launcher LOCAL_RANK, and NODE_RANK is set by hand.
+    """
+    return getattr(rank_zero_only, "rank", 0) in (0, None) and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def gather(trainer: lightning.Trainer, tensor: Tensor) -> Tensor:
+    """The rows of all ranks, in rank order: (rows, ...) to (ranks * rows, ...); every rank has as many rows."""
+    if trainer.world_size == 1:
+        return tensor
+    gathered = trainer.strategy.all_gather(tensor)
+    return gathered.flatten(0, 1)
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of every rank's ``tensor``, the same on all; no gradient flows through it."""
+    total = tensor.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
+def checksum(tensor: Tensor) -> Tensor:
+    """A sum over all bits of ``tensor``, int64, ().
+
+    Each element's bits are multiplied by an odd number of its place: one changed element always shows, and
+    exchanged ones do. Sums of integers do not depend on their order, so equal tensors have equal checksums on
+    any device.
+    """
+    bits = tensor.detach().contiguous().view(BITS[tensor.element_size()]).flatten().to(torch.int64)
+    return (bits * (2 * torch.arange(len(bits), device=bits.device) + 1)).sum()
+
+
+def check_ranks_agree(trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    """Stop unless all ranks hold bit for bit the same trainable weights.
+
+    Costs one pass over the trainable weights and one exchange of 8 bytes a tensor; nothing on one rank.
+
+    Raises:
+        DivergenceError: on every rank, naming the first tensor that differs.
+    """
+    if trainer.world_size == 1:
+        return
+    trainable = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    sums = torch.stack([checksum(parameter) for parameter in trainable.values()])
+    gathered = trainer.strategy.all_gather(sums)  # (ranks, tensors)
+    differs = gathered.ne(gathered[0]).cpu()
+    if not differs.any():
+        return
+    names = [name for name, bad in zip(trainable, differs.any(dim=0), strict=True) if bad]
+    ranks = [str(rank) for rank, bad in enumerate(differs.any(dim=1)) if bad]
+    raise DivergenceError(
+        f"The ranks no longer train one model: in epoch {trainer.current_epoch}, step {trainer.global_step}, "
+        f"{names[0]} ({len(names)} of {len(trainable)} trainable tensors) differs between rank 0 and rank "
+        f"{', '.join(ranks)}. Something changes weights on one rank alone, or trains what was frozen when the "
+        "module was wrapped."
+    )

@@ -1,0 +1,81 @@
+"""The run folder: where it is, whether it can be written, and what a run's files are called."""
+
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from lightning_tl.errors import InputError
+from lightning_tl.files import write_text
+
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
+
+HEADROOM = 64 * 2**20
+"""Bytes beyond the checkpoints that a run may need: logs, predictions, pictures."""
+
+
+def choose_run_folder(root: str | Path) -> Path:
+    """``root`` itself when it is new or empty, else the first unused ``root/run_N``; created and writable.
+
+    Raises:
+        InputError: the folder cannot be created or written, or its name is no UTF-8.
+    """
+    root = Path(root)
+    if any("\ud800" <= character <= "\udfff" for character in str(root)):
+        raise InputError(
+            f"trainer.default_root_dir: {str(root)!r} is no UTF-8, which the files of a run need. Give another folder."
+        )
+    folder = root
+    try:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            folder = next(path for n in range(1, 10**9) if not (path := root / f"run_{n}").exists())
+        write_text(folder / "probe", "writable")
+        (folder / "probe").unlink()
+    except OSError as error:
+        raise InputError(
+            f"trainer.default_root_dir: the run folder {folder} cannot be written: {error}. Give another folder."
+        ) from error
+    return folder
+
+
+def run_folder_of(checkpoint: str | Path) -> Path:
+    """The run folder that a checkpoint ``RUN/checkpoints/X.ckpt`` belongs to; else the checkpoint's own folder."""
+    parent = Path(checkpoint).resolve().parent
+    return parent.parent if parent.name == "checkpoints" else parent
+
+
+def find_checkpoint(name: str | None, root: str | Path) -> Path:
+    """A checkpoint by path, or ``best`` or ``last`` of the newest run under ``root``.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name is None:
+        raise InputError("ckpt_path: a trained model is needed. Give --ckpt_path RUN/checkpoints/best.ckpt.")
+    if name in ("best", "last"):
+        file = BEST if name == "best" else LAST
+        found = [path for pattern in ("", "run_*/") for path in Path(root).glob(f"{pattern}checkpoints/{file}")]
+        if not found:
+            raise InputError(
+                f"ckpt_path: no checkpoints/{file} in {root} or its run_N folders. Received: {name}; "
+                "give the checkpoint's path, or leave ckpt_path out to train from the start."
+            )
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+    if not Path(name).is_file():
+        raise InputError(f"ckpt_path: no such file. Received: {name}.")
+    return Path(name)
+
+
+def check_space(folder: Path, model: nn.Module) -> None:
+    """Raise InputError if the disk of ``folder`` has no room for the checkpoints of ``model``.
+
+    Best, last, the one before it and one being written, each with the weights and at most two moments of Adam a weight.
+    """
+    weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+    needed = 4 * 3 * weights + HEADROOM
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"trainer.default_root_dir: {folder} has {free / 2**20:.0f} MiB free; a run needs about "
+            f"{needed / 2**20:.0f} MiB. Free some space or give another folder."
+        )

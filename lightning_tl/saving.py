@@ -1,0 +1,154 @@
+"""Checkpoints that a run continues from bit for bit, whenever it was killed."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from lightning_tl.errors import InputError
+from lightning_tl.files import replacing
+from lightning_tl.runfolder import LAST, PREVIOUS
+
+StrPath = str | Path
+
+
+class RunCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, and only what loads again without running code in it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: StrPath, storage_options: Any = None) -> None:
+        """Write beside ``path``, flush to the disk, read back, then rename.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full.
+            pickle.UnpicklingError: something in the checkpoint is neither tensor nor plain value.
+        """
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+            torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)
+
+    def load_checkpoint(
+        self, path: StrPath, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load tensors and plain values alone, whatever ``weights_only`` says."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt``, from which a run continues exactly where it was saved, and the one before it.
+
+    Saved between two epochs, after everything of the first is logged and every scheduler stepped (Lightning's
+    ModelCheckpoint saves before that, so a resumed plateau schedule would miss a step); after the last epoch; if
+    asked, every few optimizer steps; and when the process is told to end (SIGTERM, as SLURM sends before it takes
+    a machine away), at the next optimizer step.
+
+    Args:
+        folder: of the checkpoints.
+        every_n_steps: save after so many optimizer steps, counted over all phases; 0 for epochs alone.
+
+    Raises:
+        InputError: ``every_n_steps`` is negative.
+        SIGTERMException: from ``Trainer.fit``, after it has saved on SIGTERM.
+    """
+
+    def __init__(self, folder: StrPath, every_n_steps: int = 0) -> None:
+        if every_n_steps < 0:
+            raise InputError(f"checkpoint_every_n_steps: a number of optimizer steps, or 0. Received: {every_n_steps}.")
+        self.path = Path(folder) / LAST
+        self.every_n_steps = every_n_steps
+        self._told_to_end = False
+        self._saved_step = 0
+        self._handler: Any = None
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen for SIGTERM in place of Lightning, whose handler talks to other ranks in the middle of a step."""
+        self._told_to_end, self._saved_step = False, trainer.global_step
+        if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
+            self._handler = signal.signal(signal.SIGTERM, self._note)
+        if trainer.is_global_zero:
+            for half_written in self.path.parent.glob(".*.ckpt"):
+                half_written.unlink()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save the state between two epochs; the phase has changed already if it was to."""
+        if trainer.global_step > self._saved_step:
+            self._save(trainer)
+        self._end_if_told(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Save every few steps, and if the process is to end; the last batch's turn comes after its epoch."""
+        loop = trainer.fit_loop.epoch_loop
+        if loop.batch_progress.is_last_batch or loop._should_accumulate():
+            return
+        due = self.every_n_steps > 0 and trainer.global_step % self.every_n_steps == 0
+        told = self._told(trainer)
+        if due or told:
+            self._save(trainer)
+        self._end_if_told(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save the end of training."""
+        self._save(trainer)
+        self._restore_handler()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Give SIGTERM back."""
+        self._restore_handler()
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the start of an epoch as the state between two: Lightning would take it for the middle of the old."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        for count in (progress["total"], progress["current"]):
+            if count["started"] == count["processed"]:
+                count["ready"] = count["started"]
+
+    def _note(self, *_: Any) -> None:
+        self._told_to_end = True
+
+    def _told(self, trainer: lightning.Trainer) -> bool:
+        """Whether any rank was told to end, the same on all."""
+        return trainer.strategy.reduce_boolean_decision(self._told_to_end, all=False)
+
+    def _end_if_told(self, trainer: lightning.Trainer) -> None:
+        if self._told(trainer):
+            raise SIGTERMException(f"ended by SIGTERM; {self.path} continues the run")
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        """Flush the logs, keep the checkpoint before, write this one."""
+        for logger in trainer.loggers:
+            logger.save()
+        if trainer.is_global_zero and self.path.is_file():
+            keep_previous(self.path)
+        trainer.save_checkpoint(self.path)
+        self._saved_step = trainer.global_step
+
+    def _restore_handler(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+            self._handler = None
+
+
+def keep_previous(last: Path) -> None:
+    """Give ``last`` a second name beside it, so that the file stays when ``last`` is replaced."""
+    spare = last.with_name(f".{PREVIOUS}")
+    spare.unlink(missing_ok=True)
+    os.link(last, spare)
+    spare.replace(last.with_name(PREVIOUS))

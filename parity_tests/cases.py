@@ -1,0 +1,25 @@
+"""The claims as test cases; each backend has a test file, so that they can run beside one another."""
+
+import pytest
+
+from parity_tests.claim import Skipped, all_claims, check
+from parity_tests.processes import installed_backends
+
+
+def cases(backend: str) -> pytest.MarkDecorator:
+    """Parametrizes ``name`` and ``dtype`` over every claim about this backend."""
+    pairs = [(name, dtype) for name, item in all_claims().items() if backend in item.backends for dtype in item.dtypes]
+    return pytest.mark.parametrize(("name", "dtype"), pairs, ids=["-".join(pair) for pair in pairs])
+
+
+def assert_holds(name: str, backend: str, dtype: str) -> None:
+    """The claim's errors are within tolerance; skips where it cannot be examined."""
+    if backend not in installed_backends():
+        pytest.skip(f"{backend} is not installed")
+    try:
+        results = check(all_claims()[name], backend, dtype)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert results, "a claim that compares nothing"
+    failed = [str(result) for result in results if not result.passed]
+    assert not failed, "\n".join(failed)

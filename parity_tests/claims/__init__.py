@@ -1,0 +1,1 @@
+"""The claims by topic; importing a module registers what it claims."""

@@ -1,0 +1,105 @@
+"""Measure how fast the recipe trains and predicts, here and in Keras; write docs/benchmark.json, .md and .png.
+
+    python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
+    python scripts/benchmark.py --quick      # a look in five minutes
+
+The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.bench import MEASURES, run  # noqa: E402
+from benchmarks.frameworks import FRAMEWORKS, QUICK, select  # noqa: E402
+from benchmarks.machine import describe_machine, merge, require_same_machine  # noqa: E402
+from benchmarks.plot import draw  # noqa: E402
+from benchmarks.prepare import prepare  # noqa: E402
+from benchmarks.report import to_markdown  # noqa: E402
+from benchmarks.settings import Settings  # noqa: E402
+from lightning_tl.files import write_text  # noqa: E402
+
+NUMBERS = ("rounds", "steps", "skip", "warmup", "batch_size", "image_size", "threads", "images", "val_images", "files")
+"""Settings that the command line changes one by one."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit code."""
+    options = _parser().parse_args(args)
+    try:
+        content = measure(options)
+    except ValueError as error:
+        print(f"benchmark: error: {error}", file=sys.stderr)
+        return 2
+    write(content, options.output)
+    for item in content["refused"]:
+        print(f"refused: {item['framework']}: {item['reason']}", file=sys.stderr)
+    return 1 if content["refused"] else 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The content of benchmark.json."""
+    settings = Settings().quick() if options.quick else Settings()
+    given = {name: value for name in NUMBERS if (value := getattr(options, name)) is not None}
+    settings = replace(settings, **given)
+    names = options.frameworks or (QUICK if options.quick else [framework.name for framework in FRAMEWORKS])
+    frameworks = select(names)
+    old = json.loads(options.merge.read_text(encoding="utf-8")) if options.merge else None
+    if old:  # before hours of measuring
+        require_same_machine({"machine": describe_machine(settings.threads)}, old)
+    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
+        content = run(prepare(settings, Path(folder), options.data, options.weights), frameworks, options.measures)
+    return merge(content, old) if old else content
+
+
+def write(content: dict[str, Any], folder: Path) -> None:
+    """benchmark.json, .md and .png into ``folder``."""
+    write_text(folder / "benchmark.json", json.dumps(content, indent=1) + "\n")
+    write_text(folder / "benchmark.md", to_markdown(content))
+    if content["rows"]:
+        draw(content, folder / "benchmark.png")
+    print(f"written: {folder / 'benchmark.json'}, .md{', .png' if content['rows'] else ''}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = ", ".join(dict.fromkeys(framework.name for framework in FRAMEWORKS))
+    parser.add_argument("--quick", action="store_true", help="five minutes on 2 cores: small images, few frameworks")
+    parser.add_argument(
+        "--frameworks", type=_names, help=f"separated by commas, each at both precisions or one ('x mixed'): {known}"
+    )
+    parser.add_argument(
+        "--measures", type=_measures, default=MEASURES, help=f"separated by commas: {', '.join(MEASURES)}"
+    )
+    for name in NUMBERS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"default: {getattr(Settings(), name)}")
+    parser.add_argument("--data", type=Path, help="folder of class folders of photographs; without it they are drawn")
+    parser.add_argument(
+        "--weights", type=Path, help="Keras' .h5 file; default: that of LIGHTNING_TL_ASSETS, else random ones"
+    )
+    parser.add_argument("--merge", type=Path, help="a benchmark.json of this machine that lends what is not measured")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for benchmark.{json,md,png}")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _measures(text: str) -> list[str]:
+    unknown = [name for name in _names(text) if name not in MEASURES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is unknown. Known: {', '.join(MEASURES)}.")
+    return _names(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The command line in processes of its own, for tests."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from training import AUGMENT, PHASES, SMALL, draw_images
+
+COMMAND = (sys.executable, "-m", "lightning_tl")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def write_workplace(folder: Path, count: int = 9, **config: Any) -> None:
+    """Images and a config in ``folder``; global batches of 8."""
+    draw_images(folder / "images", count=count)
+    whole = {
+        "seed_everything": 0,
+        "model": {"backbone": SMALL, "weights": "none", "augment": AUGMENT},
+        "data": {"root": "images", "image_size": 32, "batch_size": 8, "num_workers": 0},
+        "phases": PHASES,
+        "trainer": {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False},
+        **config,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(whole))
+
+
+def start(command: Sequence[Any], cwd: Path, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    """Start a command in ``cwd``; nothing of a surrounding job reaches it."""
+    outside = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "LOCAL_RANK", "WORLD_SIZE"))}
+    return subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**outside, **ONE_THREAD, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: "subprocess.Popen[str]", code: int = 0) -> list[str]:
+    """Wait for all and give what each printed; each must end with ``code``."""
+    outputs = []
+    for process in processes:
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == code, err[-4000:]
+        outputs.append(out + err)
+    return outputs
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """results.json without what depends on the clock."""
+    values: dict[str, Any] = json.loads((run / "results.json").read_text())
+    for phase in values["phases"]:
+        del phase["images_per_second"]
+    return values
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -1,0 +1,45 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+# torch gives some warnings once a process: which test then fails would depend on the tests that ran before it.
+torch.set_warn_always(True)
+
+ImageFolderFactory = Callable[..., Path]
+
+
+@pytest.fixture
+def assets() -> Path:
+    """The folder of real weights and photographs; the test is skipped without it."""
+    folder = os.environ.get("LIGHTNING_TL_ASSETS")
+    if not folder:
+        pytest.skip("LIGHTNING_TL_ASSETS is not set: no real weights and photographs")
+    return Path(folder)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> ImageFolderFactory:
+    """A function that fills a folder with tiny random images, JPEG and PNG in turn, by class.
+
+    ``image_folder({"ants": 3, "bees": 3}, root="images", size=(12, 16))`` returns the folder; class names may
+    hold slashes (``train/ants``). Size is (height, width).
+    """
+
+    def make(counts: Mapping[str, int], root: str = "images", size: tuple[int, int] = (12, 16)) -> Path:
+        rng = np.random.default_rng(0)
+        for name, count in counts.items():
+            folder = tmp_path / root / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:03d}.{('jpg', 'png')[number % 2]}")
+        return tmp_path / root
+
+    return make

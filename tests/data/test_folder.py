@@ -1,0 +1,109 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lightning_tl.data.folder import Sample, list_images, scan
+from lightning_tl.errors import InputError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "b/2.PNG", "b/deep/er/1.webp", "a/3.jpg", "B/x.jpeg", "a/notes.txt", "readme.md")
+    assert scan(tmp_path) == (
+        Sample("train", "B/x.jpeg", "B"),
+        Sample("train", "a/3.jpg", "a"),
+        Sample("train", "b/2.PNG", "b"),
+        Sample("train", "b/deep/er/1.webp", "b"),
+    )
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "a/._1.jpg", "a/.thumbs/1.jpg", "b/1.jpg", ".git/1.jpg")
+    assert [sample.path for sample in scan(tmp_path)] == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_linked_class_folders_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "store/1.jpg", "root/b/1.jpg")
+    (tmp_path / "root/a").symlink_to(tmp_path / "store")
+    assert [sample.path for sample in scan(tmp_path / "root")] == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_split_folders_are_used_as_they_are(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{split}/{name}/1.jpg" for split in ("val", "test", "train") for name in "ba"))
+    assert [(s.split, s.path, s.label) for s in scan(tmp_path)] == [
+        (split, f"{split}/{name}/1.jpg", name) for split in ("train", "val", "test") for name in "ab"
+    ]
+
+
+def test_classes_may_be_called_like_splits(tmp_path: Path) -> None:
+    touch(tmp_path, "train/1.jpg", "bus/1.jpg")
+    assert [sample.label for sample in scan(tmp_path)] == ["bus", "train"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "no class folders"),
+        (["1.jpg"], "no class folders"),
+        (["a/1.jpg", "b/note.txt"], r"without an image: 'b'.*\.jpeg"),
+        (["a/1.jpg"], "a single class, 'a'"),
+        (["train/a/1.jpg", "train/b/1.jpg"], "folder train and beside it nothing, but no val"),
+        (["train/a/1.jpg", "train/b/1.jpg", "valid/a/1.jpg"], "beside it 'valid', but no val. Name"),
+        (["train/a/1.jpg", "val/a/1.jpg", "bus/1.jpg"], "beside them 'bus'"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg"], "val lacks 'b' and also has 'c'"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], r"val' has no class folders"),
+    ],
+)
+def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], message: str) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(InputError, match=message) as error:
+        scan(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_root_missing_or_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gone' does not exist"):
+        scan(tmp_path / "gone")
+    touch(tmp_path, "1.jpg")
+    with pytest.raises(InputError, match=r"1\.jpg' is a file"):
+        scan(tmp_path / "1.jpg")
+
+
+def test_many_empty_classes_are_counted(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / str(number)).mkdir()
+    with pytest.raises(InputError, match="'4' and 4 more"):
+        scan(tmp_path)
+
+
+def test_list_images(image_folder: Callable[..., Path]) -> None:
+    root = image_folder({"b": 1, "a": 2})
+    touch(root, "top.bmp", "a/.hidden.jpg", "note.txt")
+    found = list_images(root)
+    assert found == tuple(f"{root}/{name}" for name in ("a/000.jpg", "a/001.png", "b/000.jpg", "top.bmp"))
+    assert list_images(found[0]) == (found[0],)
+
+
+def test_list_images_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no image"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match="gone' does not exist"):
+        list_images(tmp_path / "gone")
+
+
+def test_hymenoptera(assets: Path) -> None:
+    samples = scan(assets / "data/hymenoptera")
+    counts = {(s.split, s.label): sum((t.split, t.label) == (s.split, s.label) for t in samples) for s in samples}
+    assert counts == {
+        ("train", "ants"): 124,
+        ("train", "bees"): 121,
+        ("val", "ants"): 70,
+        ("val", "bees"): 83,
+    }

@@ -1,0 +1,282 @@
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from lightning_tl.data import EpochSampler, ImageFolderDataModule, Sample, decode_image, resize_image
+from lightning_tl.draws import epoch_order
+from lightning_tl.errors import InputError
+
+Factory = Callable[..., Path]
+FAKE = "torchvision.datasets.FakeData"
+
+# With num_workers=0 Lightning suggests more; tests of a few images are faster without.
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+
+class Mean(LightningModule):
+    """The least that can be trained, and a record of the indices seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3, 3)
+        self.seen: dict[str, list[list[int]]] = {"fit": [], "validate": [], "test": [], "predict": []}
+
+    def loss(self, batch: dict[str, Tensor], stage: str) -> Tensor:
+        self.seen[stage].append(batch["index"].tolist())
+        logits = self.head(batch["image"].float().mean((2, 3)) / 255)
+        return torch.nn.functional.cross_entropy(logits, batch["label"])
+
+    def training_step(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.loss(batch, "fit")
+
+    def validation_step(self, batch: dict[str, Tensor]) -> None:
+        self.loss(batch, "validate")
+
+    def test_step(self, batch: dict[str, Tensor]) -> None:
+        self.loss(batch, "test")
+
+    def predict_step(self, batch: dict[str, Tensor]) -> Tensor:
+        self.seen["predict"].append(batch["index"].tolist())
+        return batch["label"]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def module(root: Path | str | None, **options: Any) -> ImageFolderDataModule:
+    defaults = {"image_size": 8, "batch_size": 4, "num_workers": 0}
+    return ImageFolderDataModule(root, **{**defaults, **options})  # type: ignore[arg-type]
+
+
+def trainer(tmp_path: Path, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    defaults = {**quiet, "enable_checkpointing": False, "accelerator": "cpu", "max_epochs": 1}
+    return Trainer(default_root_dir=tmp_path, **{**defaults, **options})
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [index for batch in batches for index in batch]
+
+
+@pytest.fixture
+def root(image_folder: Factory) -> Path:
+    return image_folder({"ants": 10, "bees": 10})
+
+
+@pytest.fixture
+def with_bad(root: Path) -> Path:
+    (root / "ants/note.jpg").write_text("not an image")
+    return root
+
+
+def test_batches(root: Path) -> None:
+    data = module(root, image_size=[8, 10], resize="pad")
+    data.setup("fit")
+    batch = next(iter(data.val_dataloader()))
+    assert batch["image"].shape == (4, 3, 8, 10)
+    assert batch["image"].dtype == torch.uint8
+    for image, label, index in zip(batch["image"], batch["label"], batch["index"], strict=True):
+        sample = data.samples[index]
+        assert sample.split == "val"
+        assert data.class_names[label] == sample.label
+        assert torch.equal(image, resize_image(decode_image(root / sample.path), (8, 10), "pad"))
+
+
+def test_workers_give_the_same_batches(root: Path) -> None:
+    ours, theirs = (module(root, num_workers=workers).train_dataloader() for workers in (0, 2))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert all(torch.equal(mine[key], other[key]) for key in ("image", "label", "index"))
+
+
+def test_workers_decode_in_one_thread(root: Path) -> None:
+    loader = module(root, num_workers=1).train_dataloader()
+    loader.dataset.read = threads_as_pixel  # type: ignore[attr-defined]
+    assert next(iter(loader))["image"].unique().tolist() == [1]
+
+
+def threads_as_pixel(path: str) -> Tensor:
+    return torch.full((3, 8, 8), torch.get_num_threads(), dtype=torch.uint8)
+
+
+def test_classes_are_known_before_any_image_is_read(with_bad: Path) -> None:
+    data = module(with_bad)
+    assert data.class_names == ("ants", "bees")
+    assert data.num_classes == 2
+    with pytest.raises(InputError, match=r"1 of 21 images cannot be decoded.*\n  'ants/note.jpg': its contents"):
+        data.setup("fit")
+
+
+def test_skipped_images_are_in_no_split(with_bad: Path, tmp_path: Path) -> None:
+    data = module(with_bad, on_bad_image="skip")
+    data.setup("fit")
+    assert [image.path for image in data.bad_images] == ["ants/note.jpg"]
+    assert len(data.samples) == 20
+    data.write_split(tmp_path / "split.csv")
+    assert "note" not in (tmp_path / "split.csv").read_text()
+    seen = flat([batch["index"].tolist() for batch in data.train_dataloader()])
+    assert sorted(seen) == [index for index, sample in enumerate(data.samples) if sample.split == "train"]
+
+
+def test_skipping_a_whole_class_is_an_error(image_folder: Factory) -> None:
+    root = image_folder({"train/a": 2, "train/b": 1, "val/a": 1, "val/b": 1})
+    (root / "train/b/000.jpg").write_text("not an image")
+    data = module(root, on_bad_image="skip")
+    with pytest.raises(InputError, match=r"without images that cannot be decoded, leaves no image in train of .*'b'"):
+        data.setup("fit")
+
+
+def test_split_folders(image_folder: Factory) -> None:
+    root = image_folder({f"{split}/{name}": 2 for split in ("train", "val", "test") for name in "ab"})
+    data = module(root, split="keras")
+    assert data.test_split == "test"
+    assert [batch["index"].tolist() for batch in data.test_dataloader()] == [[8, 9, 10, 11]]
+    assert data.samples[8] == Sample("test", "test/a/000.jpg", "a")
+
+
+def test_without_test_split_val_is_tested(root: Path) -> None:
+    data = module(root)
+    assert data.test_split == "val"
+    assert next(iter(data.test_dataloader()))["index"].tolist() == [16, 17, 18, 19]
+    assert module(root, test_fraction=0.2).test_split == "test"
+
+
+@pytest.mark.parametrize("split", ["stratified", "keras"])
+def test_a_written_split_can_be_given_back(root: Path, tmp_path: Path, split: str) -> None:
+    first = module(root, split=split, seed=5)
+    first.write_split(tmp_path / "split.csv")
+    again = module(root, split=str(tmp_path / "split.csv"))
+    assert again.samples == first.samples
+    assert again.class_names == first.class_names
+
+
+def test_predicting_needs_no_classes(image_folder: Factory, tmp_path: Path) -> None:
+    root = image_folder({"some/where": 5})
+    data, model = module(root), Mean()
+    labels = trainer(tmp_path).predict(model, datamodule=data)
+    assert data.predict_paths == tuple(str(path) for path in sorted(root.rglob("*.*")))
+    assert model.seen["predict"] == [[0, 1, 2, 3], [4]]
+    assert labels is not None
+    assert torch.cat(labels).tolist() == [-1] * 5  # type: ignore[arg-type]
+
+
+def test_predicting_one_file_and_skipping_a_bad_one(with_bad: Path) -> None:
+    one = module(with_bad / "ants/000.jpg")
+    one.setup("predict")
+    assert [batch["index"].tolist() for batch in one.predict_dataloader()] == [[0]]
+    with pytest.raises(InputError, match=r"ants/note\.jpg': its contents"):
+        module(with_bad).setup("predict")
+    skipping = module(with_bad, on_bad_image="skip")
+    skipping.setup("predict")
+    assert len(skipping.predict_paths) == 20
+    assert [image.path for image in skipping.bad_images] == [str(with_bad / "ants/note.jpg")]
+
+
+def fake(**options: Any) -> ImageFolderDataModule:
+    arguments = {"size": 30, "image_size": [3, 10, 12], "num_classes": 3}
+    return module(None, dataset=FAKE, dataset_args=arguments, **options)
+
+
+def test_a_torchvision_dataset(tmp_path: Path) -> None:
+    data, model = fake(test_fraction=0.2), Mean()
+    runner = trainer(tmp_path)
+    runner.fit(model, datamodule=data)
+    runner.test(model, datamodule=data)
+    runner.predict(model, datamodule=data)
+    assert data.class_names == ("0", "1", "2")
+    assert {sample.split for sample in data.samples} == {"train", "val", "test"}
+    assert data.samples[model.seen["test"][0][0]].split == "test"
+    assert flat(model.seen["predict"]) == list(range(len(data.predict_paths)))
+    labels = {sample.path: sample.label for sample in data.samples}
+    items = torch.utils.data.ConcatDataset([data._source.read.parts["train"]])  # type: ignore[attr-defined]
+    assert all(labels[f"train/{n}"] == str(label) for n, (_, label) in enumerate(items))  # type: ignore[arg-type]
+
+
+def test_split_file_of_a_torchvision_dataset(tmp_path: Path) -> None:
+    first = fake(seed=1)
+    first.write_split(tmp_path / "split.csv")
+    assert fake(split=str(tmp_path / "split.csv")).samples == first.samples
+    with (tmp_path / "split.csv").open("a") as file:
+        file.write("test,train/99,0\n")
+    with pytest.raises(InputError, match="is of another data set: 1 unknown paths, 0 other labels, such as 'train/99'"):
+        fake(split=str(tmp_path / "split.csv")).setup("fit")
+
+
+def test_training_follows_the_draws_epoch_by_epoch(root: Path, tmp_path: Path) -> None:
+    data, model = module(root, seed=3), Mean()
+    trainer(tmp_path, max_epochs=3).fit(model, datamodule=data)
+    indices = torch.tensor([index for index, sample in enumerate(data.samples) if sample.split == "train"])
+    expected = [epoch_order(3, epoch, indices).tolist() for epoch in range(3)]
+    assert flat(model.seen["fit"]) == flat(expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_goes_on_with_the_next_epoch(root: Path, tmp_path: Path, workers: int) -> None:
+    """With workers, Lightning begins to fetch before it tells the sampler the epoch."""
+    first = trainer(tmp_path, max_epochs=1)
+    first.fit(Mean(), datamodule=module(root))
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    data, model = module(root, num_workers=workers), Mean()
+    trainer(tmp_path, max_epochs=2).fit(model, datamodule=data, ckpt_path=str(tmp_path / "last.ckpt"))
+    indices = torch.tensor([index for index, sample in enumerate(data.samples) if sample.split == "train"])
+    assert flat(model.seen["fit"]) == epoch_order(0, 1, indices).tolist()
+
+
+def test_overfit_batches_repeats_the_same_batches(root: Path, tmp_path: Path) -> None:
+    model = Mean()
+    trainer(tmp_path, max_epochs=2, overfit_batches=2).fit(model, datamodule=module(root))
+    assert model.seen["fit"] == [[0, 1, 2, 3], [4, 5, 6, 7]] * 2
+
+
+def test_fast_dev_run_and_limits(root: Path, tmp_path: Path) -> None:
+    quick, limited = Mean(), Mean()
+    trainer(tmp_path, fast_dev_run=True).fit(quick, datamodule=module(root))
+    assert [len(quick.seen[stage]) for stage in ("fit", "validate")] == [1, 1]
+    options = {"limit_train_batches": 0.5, "limit_val_batches": 0, "limit_test_batches": 1}
+    runner = trainer(tmp_path, **options)
+    runner.fit(limited, datamodule=module(root))
+    runner.test(limited, datamodule=module(root, batch_size=2))
+    assert [len(limited.seen[stage]) for stage in ("fit", "validate", "test")] == [2, 0, 1]
+
+
+def test_checkpoints_hold_plain_values(root: Path, tmp_path: Path) -> None:
+    runner = trainer(tmp_path)
+    runner.fit(Mean(), datamodule=module(root, image_size=(8, 8)))  # root is a Path here
+    runner.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    saved = checkpoint["datamodule_hyper_parameters"]
+    assert saved["root"] == str(root)
+    assert saved["image_size"] == (8, 8)
+    again = ImageFolderDataModule.load_from_checkpoint(tmp_path / "last.ckpt")
+    assert again.options == module(root, image_size=(8, 8)).options
+
+
+def test_it_can_be_sent_to_other_processes(root: Path) -> None:
+    data = module(root)
+    data.setup("fit")
+    assert pickle.loads(pickle.dumps(data)).samples == data.samples
+
+
+class SaveSeen(Callback):
+    """Leaves behind what each rank has seen."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(trainer.train_dataloader.sampler, EpochSampler)  # type: ignore[union-attr]
+        torch.save(pl_module.seen, Path(trainer.default_root_dir) / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_ranks_together_see_what_one_process_sees(root: Path, tmp_path: Path) -> None:
+    options = {"devices": 2, "strategy": "ddp_spawn", "callbacks": [SaveSeen()], "num_sanity_val_steps": 0}
+    trainer(tmp_path, **options).fit(Mean(), datamodule=module(root))
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    alone = Mean()
+    trainer(tmp_path, num_sanity_val_steps=0).fit(alone, datamodule=module(root, batch_size=8))
+    assert [a + b for a, b in zip(*(rank["fit"] for rank in ranks), strict=True)] == alone.seen["fit"]
+    assert sorted(flat(ranks[0]["validate"] + ranks[1]["validate"])) == flat(alone.seen["validate"])

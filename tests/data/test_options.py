@@ -1,0 +1,49 @@
+from typing import Any
+
+import pytest
+
+from lightning_tl.data.module import ImageFolderDataModule
+from lightning_tl.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"root": None}, "data.root is missing"),
+        *(
+            ({"image_size": size}, "data.image_size must be a positive integer or")
+            for size in (0, [8], [8, -1], True, 1.5)
+        ),
+        ({"batch_size": 0}, "data.batch_size must be an integer of at least 1. Received: 0"),
+        ({"num_workers": -1}, "data.num_workers must be an integer of at least 0. Received: -1"),
+        ({"seed": -1}, "data.seed must be an integer of at least 0. Received: -1"),
+        (
+            {"val_fraction": 0.0},
+            r"data.val_fraction must be a number with 0 < val_fraction < 1. Received: 0.0",
+        ),
+        ({"val_fraction": 20}, "data.val_fraction must be"),
+        ({"val_fraction": float("nan")}, "data.val_fraction must be"),
+        ({"test_fraction": -0.1}, "data.test_fraction must be a number with 0 <= test_fraction < 1"),
+        (
+            {"val_fraction": 0.5, "test_fraction": 0.5},
+            "must leave something to train on. Received: 0.5 and 0.5",
+        ),
+        (
+            {"split": "random"},
+            "data.split must be stratified, keras or the path of a .csv file. Received: 'random'",
+        ),
+        ({"split": "keras", "test_fraction": 0.1}, "data.split keras knows train and val only"),
+        ({"resize": "fit"}, "data.resize must be one of stretch, crop, pad. Received: 'fit'"),
+        ({"on_bad_image": "ignore"}, "data.on_bad_image must be one of error, skip. Received: 'ignore'"),
+        ({"dataset_args": {"size": 3}}, "data.dataset_args need data.dataset"),
+        ({"dataset": "torchvision.datasets.FakeData", "split": "keras"}, "data.split keras divides folders"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolderDataModule(**{"root": "images", **arguments})
+
+
+@pytest.mark.parametrize(("size", "expected"), [(96, (96, 96)), ([8, 12], (8, 12)), ((8, 12), (8, 12))])
+def test_image_size(size: Any, expected: tuple[int, int]) -> None:
+    assert ImageFolderDataModule("images", image_size=size).options.size == expected

@@ -1,0 +1,122 @@
+"""Two gloo processes train what one process trains, and say so when they no longer do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training import PHASES, draw_images
+
+HERE = Path(__file__).parent
+TOLERANCE = {"64-true": 1e-9, "32-true": 1e-5}
+"""Largest norm of the difference of a weight tensor over its norm: gradients are added in another order."""
+
+STOPPING = [
+    {**PHASES[0], "epochs": 4, "early_stopping": {"patience": 1, "min_delta": 100.0}},
+    {**PHASES[1], "start_from": "best", "scheduler": "plateau", "scheduler_args": {"patience": 0}},
+]
+"""The first phase ends after two of its four epochs."""
+
+RECIPE = [{**PHASES[0], "lr": 1e-3}, {**PHASES[1], "lr": 1e-5}]
+"""The recipe's own learning rates: larger ones let Adam make much of a gradient that is float32's rounding alone."""
+
+ONE, TWO = ({"strategy": "auto", "devices": 1, "batch_size": 8}, {"strategy": "ddp", "devices": 2, "batch_size": 4})
+JOBS: dict[str, dict[str, Any]] = {
+    "one 64-true": {**ONE},
+    "two 64-true": {**TWO},
+    "one 32-true": {**ONE, "precision": "32-true", "phases": RECIPE},
+    "two 32-true": {**TWO, "precision": "32-true", "phases": RECIPE},
+    "one stopping": {**ONE, "phases": STOPPING},
+    "two stopping": {**TWO, "phases": STOPPING},
+    "one accumulating": {**ONE, "trainer": {"accumulate_grad_batches": 2}},
+    "two accumulating": {**TWO, "trainer": {"accumulate_grad_batches": 2}},
+    "two unused": {**TWO, "strategy": "ddp_find_unused_parameters_true"},
+    "two used": {**TWO, "strategy": "ddp_find_unused_parameters_false"},
+    "two nudged": {**TWO, "plant": "nudge"},
+    "two in one wrapper": {**TWO, "plant": "one wrapper"},
+}
+"""21 images for training make global batches of 8, 8 and 5; the last is padded with one."""
+
+COMPILED = {**TWO, "compile": "aot_eager"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_images(tmp_path_factory.mktemp("images"), count=9)
+
+
+@pytest.fixture(scope="module")
+def left(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What every job left, by name; all two-process jobs share one start of two processes."""
+    out = tmp_path_factory.mktemp("out")
+    results: dict[str, Any] = {}
+    for ranks in (1, 2):
+        results |= run({name: job for name, job in JOBS.items() if job["devices"] == ranks}, images, out)
+    return results
+
+
+def run(jobs: dict[str, dict[str, Any]], images: Path, out: Path) -> dict[str, Any]:
+    """What the jobs left, by name; jobs of one call share the start of their processes."""
+    spec = out / "jobs.json"
+    spec.write_text(
+        json.dumps([{"phases": PHASES, "root": str(images), **job, "name": name} for name, job in jobs.items()])
+    )
+    done = subprocess.run([sys.executable, HERE / "worker.py", spec, out], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return {name: torch.load(out / f"{name}.pt") for name in jobs}
+
+
+def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    norms = [float((one[k] - other[k]).norm() / one[k].norm().clamp_min(1e-12)) for k in one if k != "head.bias"]
+    scale = max(float(one["head.bias"].norm()), float(one["head.weight"].norm()))
+    return max(*norms, float((one["head.bias"] - other["head.bias"]).norm()) / scale)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "32-true"])
+def test_two_processes_train_what_one_trains(left: dict[str, Any], precision: str) -> None:
+    one, two = left[f"one {precision}"], left[f"two {precision}"]
+    assert (one["world_size"], two["world_size"]) == (1, 2)
+    assert difference(one["weights"], two["weights"]) <= TOLERANCE[precision]
+    for ours, theirs in zip(two["epochs"], one["epochs"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5), "metrics count every sample once"
+
+
+@pytest.mark.parametrize("name", ["stopping", "accumulating"])
+def test_decisions_are_the_same_too(left: dict[str, Any], name: str) -> None:
+    one, two = left[f"one {name}"], left[f"two {name}"]
+    assert difference(one["weights"], two["weights"]) <= 1e-9
+    assert [entry["epochs"] for entry in two["results"]] == [entry["epochs"] for entry in one["results"]] == [2, 2]
+
+
+@pytest.mark.parametrize("name", ["two unused", "two used"])
+def test_other_strategies_train_the_same(left: dict[str, Any], name: str) -> None:
+    assert difference(left["one 64-true"]["weights"], left[name]["weights"]) <= 1e-9
+
+
+@pytest.mark.slow
+def test_compiled_modules_train_the_same(left: dict[str, Any], images: Path, tmp_path: Path) -> None:
+    """Each wrapper is traced anew, for training and for validation: minutes."""
+    compiled = run({"compiled": COMPILED}, images, tmp_path)["compiled"]
+    assert difference(left["one 64-true"]["weights"], compiled["weights"]) <= 1e-9
+
+
+def test_a_weight_changed_on_one_rank_stops_the_run(left: dict[str, Any]) -> None:
+    error = left["two nudged"]["error"]
+    assert "epoch 1" in error
+    assert "head.weight (" in error
+    assert "between rank 0 and rank 1" in error
+
+
+def test_unfreezing_inside_the_old_wrapper_is_caught_at_the_epoch_end(left: dict[str, Any]) -> None:
+    """Ranks with different data drift apart as soon as the backbone trains without an exchange of gradients."""
+    error = left["two in one wrapper"]["error"]
+    assert "epoch 2" in error
+    assert "backbone." in error
+
+
+def test_nothing_was_caught_where_nothing_was_wrong(left: dict[str, Any]) -> None:
+    assert not any(job["error"] for name, job in left.items() if "plant" not in JOBS[name])

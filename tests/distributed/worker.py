@@ -1,0 +1,80 @@
+"""Runs small fits, one after the other, in as many processes as each asks for; started by the tests beside it.
+
+``python worker.py SPEC.json OUT``: SPEC is a list of jobs; rank 0 leaves ``OUT/<job>.pt`` for each.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from training import make_data, make_model, make_trainer
+
+from lightning_tl import PhasedFinetuning, TransferClassifier
+from lightning_tl.errors import DivergenceError
+
+torch.set_num_threads(1)
+
+
+class Nudge(Callback):
+    """What a careless callback does: changes a weight on one rank alone."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_rank == 1 and trainer.current_epoch == 1 and batch_idx == 0:
+            with torch.no_grad():
+                pl_module.head.weight[0, 0] += 1e-7
+
+
+class OneWrapper(PhasedFinetuning):
+    """What Lightning's own BackboneFinetuning does: unfreezes inside the wrapper made for the frozen model."""
+
+    def _rebuild(self, trainer: lightning.Trainer, module: TransferClassifier) -> None:
+        trainer.strategy.setup_optimizers(trainer)
+
+
+class Steps(Callback):
+    """The losses that were logged, epoch by epoch, and how often a phase ended."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        names = ("val_loss", "val_accuracy", "val_f1", "train_loss", "train_accuracy")
+        self.epochs.append({name: float(trainer.callback_metrics[name]) for name in names})
+
+
+def run(job: dict[str, Any], out: Path) -> None:
+    lightning.seed_everything(0, verbose=False)  # of the backbone's random weights
+    data = make_data(Path(job["root"]), batch_size=job["batch_size"], **job.get("data", {}))
+    model = make_model(data, **job.get("model", {}))
+    steps = Steps()
+    options = {"precision": job.get("precision", "64-true"), "strategy": job["strategy"], "devices": job["devices"]}
+    trainer = make_trainer(out, job["phases"], callbacks=[steps], **options, **job.get("trainer", {}))
+    if job.get("plant") == "nudge":
+        trainer.callbacks.append(Nudge())  # type: ignore[attr-defined]
+    if job.get("plant") == "one wrapper":
+        trainer.callbacks[0] = OneWrapper(job["phases"])  # type: ignore[attr-defined]
+    compiled = torch.compile(model, backend=job["compile"]) if "compile" in job else model
+    left: dict[str, Any] = {"error": ""}
+    try:
+        trainer.fit(compiled, data)
+    except DivergenceError as error:
+        left["error"] = str(error)
+    if trainer.is_global_zero:
+        left |= {
+            "weights": {k: v for k, v in model.state_dict().items() if v.is_floating_point()},
+            "epochs": steps.epochs,
+            "results": trainer.callbacks[0].results(),  # type: ignore[attr-defined]
+            "world_size": trainer.world_size,
+        }
+        torch.save(left, out / f"{job['name']}.pt")
+
+
+if __name__ == "__main__":
+    for one in json.loads(Path(sys.argv[1]).read_text()):
+        run(one, Path(sys.argv[2]))

@@ -1,0 +1,86 @@
+"""Runs in a process of its own for each backend, and leaves arrays and JSON in a folder for the tests to read.
+
+python keras_worker.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from keras_ref.backend import select_backend
+
+BACKEND = select_backend()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from keras_ref.augment import Injected, from_config  # noqa: E402
+from keras_ref.backbone import Backbone  # noqa: E402
+from keras_ref.cli import main  # noqa: E402
+from keras_ref.head import SharedDropout, head_kernel, make_loss  # noqa: E402
+from keras_ref.naive import statistics_drift  # noqa: E402
+from keras_ref.phase import Phase  # noqa: E402
+from keras_ref.schedule import build_early_stopping, build_scheduler  # noqa: E402
+
+
+def answer(folder: Path) -> dict[str, Any]:
+    """Everything that is asked of Keras; the questions lie in ``folder``."""
+    questions = json.loads((folder / "questions.json").read_text())
+    images = np.load(folder / "images.npy").astype(np.float32)
+    uniforms = np.load(folder / "uniforms.npy")
+    for number, config in enumerate(questions["augment"]):
+        np.save(folder / f"augmented_{number}.npy", augment(config, images, uniforms))
+    dropout = SharedDropout(0.3)
+    dropped = dropout(keras.ops.ones(uniforms.shape), keras.ops.convert_to_tensor(uniforms), training=True)
+    np.save(folder / "dropped.npy", keras.ops.convert_to_numpy(dropped))
+    np.save(folder / "head.npy", head_kernel(7, 3, seed=11))
+    return {
+        "backend": keras.config.backend(),
+        "drift": {"naive": statistics_drift(held=False), "held": statistics_drift(held=True)},
+        "trainable": trainable(questions["unfreeze_last"]),
+        "schedules": [schedule(Phase(**phase), questions["losses"]) for phase in questions["schedules"]],
+        "loss": [loss(questions["probabilities"], questions["labels"], s) for s in questions["smoothing"]],
+    }
+
+
+def augment(config: dict[str, Any], images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Images as the injected layer makes them."""
+    layer = Injected(from_config(config))
+    numbers = keras.ops.convert_to_tensor(uniforms[:, : layer.draws])
+    return keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(images), numbers, training=True))
+
+
+def trainable(counts: list[Any]) -> list[int]:
+    """Trainable tensors of the backbone for each ``unfreeze_last``."""
+    backbone = Backbone((32, 32), alpha=0.35)
+    return [len(backbone.unfreeze_last(count)) for count in counts]
+
+
+def schedule(phase: Phase, losses: list[float]) -> dict[str, Any]:
+    """Learning rate of each epoch, and after how many epochs early stopping ends the phase."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(phase.lr), "mse")
+    callbacks = keras.callbacks.CallbackList([*build_scheduler(phase), *build_early_stopping(phase)], model=model)
+    callbacks.on_train_begin()
+    rates: list[float] = []
+    model.stop_training = False
+    for epoch, value in enumerate(losses[: phase.epochs]):
+        callbacks.on_epoch_begin(epoch)
+        rates.append(float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        callbacks.on_epoch_end(epoch, {"val_loss": value})
+        if model.stop_training:
+            break
+    return {"rates": rates, "epochs": len(rates)}
+
+
+def loss(probabilities: list[list[float]], labels: list[int], smoothing: float) -> float:
+    """The training loss."""
+    target = np.eye(len(probabilities[0]), dtype=np.float32)[labels] if smoothing else np.array(labels)
+    return float(make_loss(smoothing)(target, np.array(probabilities, np.float32)))
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    (folder / "answers.json").write_text(json.dumps(answer(folder)))
+    sys.exit(main(["fit", "--config", str(folder / "config.yaml"), "--data.batch_size=4"]))

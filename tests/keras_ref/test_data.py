@@ -1,0 +1,133 @@
+"""The same files, labels, order and pixels as in lightning_tl, read without torch."""
+
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from keras_ref.data import decode as theirs
+from keras_ref.data import open_source
+from keras_ref.data.split_file import write_split
+from keras_ref.errors import InputError
+from keras_ref.options import DataConfig
+from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data import decode as ours
+
+SPLITS = (
+    {"split": "stratified", "val_fraction": 0.3},
+    {"split": "stratified", "val_fraction": 0.2, "test_fraction": 0.3},
+    {"split": "keras", "val_fraction": 0.25},
+)
+
+
+def rows(samples: object) -> list[tuple[str, str, str]]:
+    return [astuple(sample) for sample in samples]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("options", SPLITS, ids=lambda options: f"{options['split']}-{len(options)}")
+@pytest.mark.parametrize("seed", [0, 7])
+def test_folders_are_divided_alike(image_folder: Callable[..., Path], options: dict, seed: int) -> None:
+    root = str(image_folder({"ants": 9, "bees": 7, "wasps/deep": 5}))
+    source = open_source(DataConfig(root=root, **options), seed)
+    module = ImageFolderDataModule(root=root, seed=seed, **options)
+    assert rows(source.samples) == rows(module.samples)
+    assert source.class_names == module.class_names
+    assert source.test_split == module.test_split
+
+
+def test_split_folders_are_used_as_they_are(image_folder: Callable[..., Path]) -> None:
+    root = str(image_folder({"train/a": 3, "train/b": 2, "val/a": 2, "val/b": 1}))
+    source = open_source(DataConfig(root=root), seed=0)
+    assert rows(source.samples) == rows(ImageFolderDataModule(root=root).samples)
+    assert source.indices("val").tolist() == [5, 6, 7]
+    assert source.labels.tolist() == [0, 0, 0, 1, 1, 0, 0, 1]
+
+
+def test_a_split_file_is_read_back(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = str(image_folder({"a": 4, "b": 4}))
+    samples = open_source(DataConfig(root=root, val_fraction=0.5), seed=3).samples
+    write_split(tmp_path / "split.csv", samples)
+    again = open_source(DataConfig(root=root, split=str(tmp_path / "split.csv")), seed=99).samples
+    assert rows(again) == rows(samples)
+
+
+def test_bad_images_are_named_or_left_out(image_folder: Callable[..., Path]) -> None:
+    root = image_folder({"a": 4, "b": 4})
+    (root / "a" / "text.jpg").write_text("no image")
+    with pytest.raises(InputError, match=r"a/text\.jpg"):
+        open_source(DataConfig(root=str(root)), seed=0)
+    source = open_source(DataConfig(root=str(root), on_bad_image="skip"), seed=0)
+    assert len(source.samples) == 8
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("size", [(20, 20), (31, 17), (64, 96)])
+def test_resizing_gives_the_same_pixels(mode: str, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (45, 58, 3), dtype=np.uint8)
+    expected = ours.resize_image(torch.from_numpy(image).permute(2, 0, 1).contiguous(), size, mode)
+    np.testing.assert_array_equal(theirs.resize_image(image, size, mode), expected.permute(1, 2, 0))
+
+
+def test_antialiased_resizing_is_within_one_grey_level() -> None:
+    """Both sum the same weighted pixels in float32 in an order of their own: a tie may round either way."""
+    image = np.random.default_rng(1).integers(0, 256, (45, 58, 3), dtype=np.uint8)
+    expected = ours.resize_image(torch.from_numpy(image).permute(2, 0, 1).contiguous(), (20, 21), antialias=True)
+    received = theirs.resize_image(image, (20, 21), antialias=True)
+    difference = np.abs(received.astype(int) - expected.permute(1, 2, 0).numpy())
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.002
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("RGB", "x.jpg"),
+        ("L", "x.jpg"),
+        ("RGB", "x.png"),
+        ("RGBA", "x.png"),
+        ("P", "x.png"),
+        ("L", "x.png"),
+        ("LA", "x.png"),
+        ("I;16", "x.png"),
+        ("RGB", "x.bmp"),
+        ("P", "x.gif"),
+        ("RGB", "x.webp"),
+    ],
+)
+def test_every_kind_of_file_gives_the_same_pixels(tmp_path: Path, mode: str, name: str) -> None:
+    coarse = np.random.default_rng(3).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    pixels = coarse.repeat(7, axis=0).repeat(7, axis=1)
+    if mode == "I;16":
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(pixels[..., :3]).convert(mode)
+    image.save(tmp_path / name)
+    expected = ours.decode_image(tmp_path / name).permute(1, 2, 0)
+    np.testing.assert_array_equal(theirs.decode_image(tmp_path / name), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_alike(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (3, 4, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "x.jpg", exif=exif)
+    expected = ours.decode_image(tmp_path / "x.jpg").permute(1, 2, 0)
+    np.testing.assert_array_equal(theirs.decode_image(tmp_path / "x.jpg"), expected)
+
+
+def test_photographs_give_the_same_pixels(assets: Path) -> None:
+    paths = [
+        *sorted((assets / "data" / "flowers").rglob("*.jpg"))[::100],
+        *sorted((assets / "data" / "hymenoptera").rglob("*.jpg"))[::20],
+    ]
+    assert len(paths) > 40
+    for path in paths:
+        pixels, tensor = theirs.decode_image(path), ours.decode_image(path)
+        np.testing.assert_array_equal(pixels, tensor.permute(1, 2, 0), err_msg=str(path))
+        expected = ours.resize_image(tensor, (160, 160)).permute(1, 2, 0)
+        np.testing.assert_array_equal(theirs.resize_image(pixels, (160, 160)), expected, err_msg=str(path))

@@ -1,0 +1,172 @@
+"""Backbones: names, conventions, layer counting, inference mode."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_tl.backbone import Backbone
+from lightning_tl.errors import InputError
+
+SIZE = (64, 64)
+LAST_20 = 1_206_080
+"""Parameters in the last 20 layers of Keras' MobileNetV2 at alpha 1."""
+
+
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/mobilenetv2_100"])
+@pytest.mark.parametrize("convention", ["keras", "torch"])
+def test_unfreeze_last_20_gives_the_21_tensors_that_keras_trains(name: str, convention: str) -> None:
+    backbone = Backbone(name, convention, SIZE)  # type: ignore[arg-type]
+    assert len(backbone.layers()) == 154
+    trainable = backbone.unfreeze_last(20)
+    assert len(trainable) == 21
+    parameters = dict(backbone.named_parameters())
+    assert sum(parameters[name].numel() for name in trainable) == LAST_20
+    assert backbone.unfreeze_last(0) == []
+
+
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/mobilenetv2_035", "timm/resnet10t"])
+def test_all_unfreezes_everything_and_one_too_many_is_an_error(name: str) -> None:
+    backbone = Backbone(name, "torch", SIZE)
+    assert len(backbone.unfreeze_last("all")) == len(list(backbone.parameters()))
+    count = len(backbone.layers())
+    with pytest.raises(InputError, match=rf"unfreeze_last: {name} has {count} layers. Received: {count + 1}"):
+        backbone.unfreeze_last(count + 1)
+
+
+def test_other_backbones_count_modules_in_execution_order() -> None:
+    backbone = Backbone("timm/resnet10t", "torch", SIZE)
+    names = [name for name, _ in backbone.layers()]
+    assert names.index("conv1.0") < names.index("layer1.0.conv1") < names.index("layer4.0.conv2")
+    trainable = backbone.unfreeze_last(4)
+    assert trainable
+    assert all(name.startswith("net.layer4.0") for name in trainable)
+
+
+@pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "timm/convnext_atto"])
+def test_transformers_and_convnext_count_weights_outside_leaf_modules_first(name: str) -> None:
+    backbone = Backbone(name, "torch", SIZE)
+    last = backbone.unfreeze_last(6)
+    assert last
+    assert not any("pos_embed" in tensor or "cls_token" in tensor for tensor in last)
+    assert len(backbone.unfreeze_last("all")) == len(list(backbone.parameters()))
+
+
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/mobilenetv2_100"])
+def test_keras_convention_has_keras_constants(name: str) -> None:
+    norms = [m for m in Backbone(name, "keras", SIZE).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 52
+    assert {norm.eps for norm in norms} == {1e-3}
+    assert {round(norm.momentum or 0, 12) for norm in norms} == {0.001}
+
+
+def test_torchvision_and_timm_agree_in_the_keras_convention() -> None:
+    """The same network under two names: equal up to the order of summation."""
+    ours, theirs = (
+        Backbone(name, "keras", SIZE).double() for name in ("torchvision/mobilenet_v2", "timm/mobilenetv2_100")
+    )
+    tensors = [
+        t
+        for _, module in ours.layers()
+        if module is not None
+        for t in (*module.parameters(False), *module.buffers(False))
+    ]
+    targets = [
+        t
+        for _, module in theirs.layers()
+        if module is not None
+        for t in (*module.parameters(False), *module.buffers(False))
+    ]
+    assert len(tensors) == len(targets)
+    with torch.no_grad():
+        for source, target in zip(tensors, targets, strict=True):
+            target.copy_(source)
+    images = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
+    torch.testing.assert_close(ours(images), theirs(images), rtol=1e-12, atol=1e-12)
+
+
+def test_padding_matters_at_even_sizes_only() -> None:
+    """Keras pads one pixel at the bottom and right of even sizes; at odd sizes both conventions agree."""
+    for size, equal in ((65, True), (64, False)):
+        keras = Backbone("torchvision/mobilenet_v2", "keras", (size, size)).double()
+        torch_ = Backbone("torchvision/mobilenet_v2", "torch", (size, size)).double()
+        torch_.load_state_dict(keras.state_dict())
+        for module in torch_.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 1e-3
+        scaled = torch.rand(1, 3, size, size, dtype=torch.float64)
+        ours, theirs = keras.features(scaled), torch_.features(scaled)
+        assert bool((ours - theirs).norm() < 1e-12 * ours.norm()) is equal
+
+
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/mobilenetv2_100", "timm/levit_128s"])
+def test_batchnorm_stays_in_inference_mode_whatever_train_is_called_on(name: str) -> None:
+    size = (224, 224) if "levit" in name else SIZE
+    backbone = Backbone(name, "torch", size)
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    backbone.train()
+    for module in backbone.modules():
+        module.train()
+    backbone(torch.randint(0, 256, (4, 3, *size)))
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_frozen_layers_build_no_graph() -> None:
+    backbone = Backbone("torchvision/mobilenet_v2", "torch", SIZE)
+    seen = {}
+    for index in (15, 16, 18):
+        backbone.net.features[index].register_forward_hook(  # type: ignore[index, union-attr]
+            lambda _module, _inputs, output, index=index: seen.__setitem__(index, output.grad_fn)
+        )
+    backbone.unfreeze_last(20)
+    backbone(torch.zeros(1, 3, *SIZE))
+    assert seen[15] is None
+    assert seen[16] is not None
+    assert seen[18] is not None
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"Received: torchvision/mobilenet_v3.*torchvision/mobilenet_v2"):
+        Backbone("torchvision/mobilenet_v3", "torch", SIZE)
+    with pytest.raises(InputError, match=r"Received: timm/mobilnetv2_100.*timm/mobilenetv2_100"):
+        Backbone("timm/mobilnetv2_100", "torch", SIZE)
+    with pytest.raises(InputError, match=r"Received: mobilenetv2_100.*timm/mobilenetv2_100"):
+        Backbone("mobilenetv2_100", "torch", SIZE)
+
+
+def test_images_smaller_than_the_stride_are_refused() -> None:
+    for name in ("torchvision/mobilenet_v2", "timm/mobilenetv2_100"):
+        with pytest.raises(InputError, match=r"image_size: .* reduces images by 32. Received: \(31, 64\)"):
+            Backbone(name, "torch", (31, 64))
+
+
+def test_keras_convention_is_for_mobilenetv2_alone() -> None:
+    with pytest.raises(InputError, match="only MobileNetV2 has the keras convention"):
+        Backbone("timm/resnet10t", "keras", SIZE)
+
+
+def test_options_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot be built"):
+        Backbone("torchvision/mobilenet_v2", "torch", SIZE, {"widht_mult": 0.35})
+    assert Backbone("torchvision/mobilenet_v2", "torch", SIZE, {"width_mult": 0.35}).num_features == 1280
+
+
+def test_backbones_can_be_copied_and_pickled() -> None:
+    """Spawned processes receive the module as a pickle."""
+    backbone = Backbone("timm/mobilenetv2_035", "keras", SIZE)
+    images = torch.randint(0, 256, (1, 3, *SIZE))
+    for copied in (copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))):
+        assert torch.equal(copied(images), backbone(images))
+        assert not any(m.training for m in copied.train().modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_scaling_of_both_conventions() -> None:
+    pixels = torch.tensor([0.0, 127.5, 255.0]).view(1, 3, 1, 1)
+    keras = Backbone("torchvision/mobilenet_v2", "keras", SIZE).scale(pixels)
+    assert keras.flatten().tolist() == [-1.0, 0.0, 1.0]
+    torch_ = Backbone("torchvision/mobilenet_v2", "torch", SIZE).scale(pixels)
+    expected = torch.tensor([-0.485 / 0.229, (0.5 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+    torch.testing.assert_close(torch_.flatten(), expected, rtol=1e-6, atol=1e-6)

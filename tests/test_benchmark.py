@@ -1,0 +1,215 @@
+"""The benchmark's report, and what it refuses. Nothing here looks at speed: other tests run at the same time."""
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from benchmarks.agreement import MARGIN, own_bound
+from benchmarks.bench import run
+from benchmarks.frameworks import Framework, select
+from benchmarks.machine import DifferentMachinesError, describe_machine, merge
+from benchmarks.meter import Meter, Request
+from benchmarks.plot import draw
+from benchmarks.prepare import prepare
+from benchmarks.report import to_markdown
+from benchmarks.rounds import Sample
+from benchmarks.rows import make_rows
+from benchmarks.settings import Settings
+from benchmarks.targets import all_targets
+
+ROOT = Path(__file__).parent.parent
+TINY = replace(
+    Settings().quick(), image_size=64, batch_size=4, rounds=2, steps=3, skip=1, warmup=1, images=12,
+    val_images=4, files=40, alpha=0.35,
+)  # fmt: skip
+ROW = {
+    "framework", "precision", "phase", "source", "images_per_second", "spread", "ratio_to_fastest_keras",
+    "fraction_of_ceiling", "peak_memory_mb",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Random weights, drawn images; one lightning-tl has another learning rate in its second phase."""
+    ours, keras = select(["lightning-tl float32", "keras-torch float32"])
+    wrong = replace(ours, name="too fast", settings={"finetune_lr": 1e-4})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LIGHTNING_TL_ASSETS", raising=False)
+        ground = prepare(TINY, tmp_path_factory.mktemp("benchmark"), None, None)
+    return run(ground, [ours, wrong, keras], ("resident",))
+
+
+def test_the_report_has_its_form(content: dict[str, Any]) -> None:
+    assert content.keys() >= {"machine", "versions", "rows"}
+    places = {(row["framework"], row["phase"]) for row in content["rows"]}
+    assert places == {(f, p) for f in ("lightning-tl", "keras-torch") for p in ("head", "finetune", "predict")}
+    for row in content["rows"]:
+        assert row.keys() >= ROW
+        assert row["source"] == "resident"
+        assert row["precision"] == "float32"
+        assert len(row["rounds"]) == TINY.rounds
+        assert row["images_per_second"] > 0
+        assert row["peak_memory_mb"] > 50
+        assert row["fraction_of_ceiling"] > 0
+    assert [row["ratio_to_fastest_keras"] for row in content["rows"] if row["framework"] == "keras-torch"] == [1.0] * 3
+    assert json.loads(json.dumps(content)) == content
+
+
+def test_the_two_train_to_the_same_loss(content: dict[str, Any]) -> None:
+    own = [verdict for verdict in content["agreement"] if verdict["framework"] == "lightning-tl"]
+    assert {(verdict["phase"], verdict["kind"]) for verdict in own} == {
+        (phase, kind) for phase in ("head", "finetune") for kind in ("shared draws", "own draws")
+    }
+    assert all(verdict["passed"] for verdict in own)
+    assert all(verdict["error"] < 1e-4 for verdict in own if verdict["kind"] == "shared draws")
+
+
+def test_a_framework_that_trains_otherwise_is_refused(content: dict[str, Any]) -> None:
+    (refused,) = content["refused"]
+    assert refused["framework"] == "too fast float32"
+    assert "finetune (shared draws)" in refused["reason"]
+    assert "too fast" not in {row["framework"] for row in content["rows"]}
+    assert "**refused** too fast float32" in to_markdown(content)
+
+
+def test_page_and_picture(content: dict[str, Any], tmp_path: Path) -> None:
+    page = to_markdown(content)
+    assert "## Training the head, resident" in page
+    assert "| mixed, head, resident: times the fastest Keras | 2.7 | n/a | not measured |" in page
+    assert "They are stated for 2 cores" in page
+    draw(content, tmp_path / "benchmark.png")
+    assert (tmp_path / "benchmark.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["cpu", "cores", "threads", "memory_gb", "os"])
+def test_different_machines_are_not_compared(content: dict[str, Any], name: str) -> None:
+    other = {**content, "machine": {**content["machine"], name: "another"}}
+    with pytest.raises(DifferentMachinesError, match=rf"different machines.*{name} .* against 'another'"):
+        merge(content, other)
+
+
+def test_other_settings_are_not_joined(content: dict[str, Any]) -> None:
+    with pytest.raises(DifferentMachinesError, match="different settings"):
+        merge(content, {**content, "settings": {**content["settings"], "batch_size": 5}})
+
+
+def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any]) -> None:
+    files = [{**row, "source": "files"} for row in content["rows"]]
+    old = {**content, "rows": [*content["rows"], *files], "startup": [{"framework": "lightning-tl"}]}
+    joined = merge({**content, "rows": content["rows"][:1], "startup": []}, old)
+    assert joined["startup"] == old["startup"]
+    assert [row["source"] for row in joined["rows"]].count("files") == len(files)
+    assert joined["rows"][-1] == content["rows"][0]
+
+
+def test_the_command_refuses_another_machine_before_it_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = {**describe_machine(1), "cpu": "another"}
+    (tmp_path / "old.json").write_text(json.dumps({"machine": machine}))
+    assert command().main(["--quick", "--threads", "1", "--merge", str(tmp_path / "old.json")]) == 2
+    assert capsys.readouterr().err.startswith("benchmark: error: runs on different machines are not compared: cpu")
+
+
+@pytest.mark.parametrize("args", [["--frameworks", "theano"], ["--image-size", "8"], ["--weights", "none.h5"]])
+def test_bad_arguments_are_one_line(args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command().main(["--quick", "--threads", "1", "--files", "130", "--output", str(tmp_path), *args]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """The machine was twice as slow in the second round: the ratio does not know."""
+    ours, keras = select(["lightning-tl float32", "keras-jax float32"])
+    samples = {ours.key: [_sample(40), _sample(20), _sample(44)], keras.key: [_sample(20), _sample(10), _sample(22)]}
+    row = make_rows("head", "resident", samples, [ours, keras], {"ceiling float32": samples[ours.key]})[0]
+    assert (row["images_per_second"], row["ratio_to_fastest_keras"], row["ratio_spread"]) == (40.0, 2.0, 0.0)
+    assert row["fraction_of_ceiling"] == 1.0
+    assert row["spread"] == 0.6
+
+
+def test_mixed_is_compared_with_the_fastest_keras_of_either_precision() -> None:
+    ours, single, mixed = select(["lightning-tl mixed", "keras-jax"])
+    samples = {ours.key: [_sample(60)], single.key: [_sample(20)], mixed.key: [_sample(10)]}
+    rows = make_rows("head", "resident", samples, [ours, single, mixed], {})
+    assert rows[0]["fastest_keras"] == "keras-jax float32"
+    assert rows[0]["ratio_to_fastest_keras"] == 3.0
+
+
+def test_targets_say_plainly_what_was_missed() -> None:
+    rows = _rows(select(["lightning-tl", "lightning-tl compiled", "keras-jax float32", "plain-lightning float32"]))
+    verdicts = {target.what: target.verdict for target in all_targets(rows)}
+    assert verdicts["float32, head, resident: times the fastest Keras"] == "met"
+    assert verdicts["mixed, head, resident: times the fastest Keras"] == "missed"
+    assert verdicts["float32, finetune, resident: times the fastest Keras"] == "not measured"
+    assert verdicts["everywhere: times plain Lightning, at its worst"] == "missed"
+
+
+def test_own_draws_may_scatter_but_not_drift() -> None:
+    reference = [2.0 - 0.05 * step for step in range(20)]
+    scattered = [loss + (-0.2, 0.2)[step % 2] for step, loss in enumerate(reference)]
+    slow = [2.0 - 0.01 * step for step in range(20)]
+    error, bound = own_bound(scattered, reference, MARGIN["float32"])
+    assert error < bound
+    error, bound = own_bound(slow, reference, MARGIN["float32"])
+    assert error > bound
+    error, bound = own_bound([float("nan")] * 20, reference, MARGIN["float32"])
+    assert not error <= bound
+
+
+def test_the_meter_holds_a_fit_between_measurements() -> None:
+    requests = [{"do": "more", "skip": 0, "steps": 1}, {"do": "close"}]
+    answers: list[Request] = []
+    meter = Meter({"skip": 2, "steps": 3}, answers.append, lambda: requests.pop(0))
+    assert [meter.step(4, float(step)) for step in range(6)] == [False] * 5 + [True]
+    assert [(answer["images"], answer["losses"]) for answer in answers] == [(12, [2.0, 3.0, 4.0]), (4, [5.0])]
+    assert meter.pending == {"do": "close"}
+
+
+def test_a_fit_that_ends_too_early_is_an_error() -> None:
+    meter = Meter({"skip": 1, "steps": 3}, lambda _: None)
+    meter.step(4)
+    with pytest.raises(RuntimeError, match="after 1 of 4 steps"):
+        meter.check()
+
+
+@pytest.mark.slow
+def test_quick(tmp_path: Path) -> None:
+    if find_spec("tensorflow") is None:  # importing it here would take seconds
+        pytest.skip("tensorflow is not installed")
+    assert command().main(["--quick", "--output", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "benchmark.json").read_text())
+    assert {(row["phase"], row["source"]) for row in content["rows"]} == {
+        (phase, source) for phase in ("head", "finetune", "predict") for source in ("resident", "files")
+    }
+    assert content["startup"]
+    assert {path.name for path in tmp_path.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
+
+
+def command() -> ModuleType:
+    """scripts/benchmark.py as a module."""
+    spec = importlib.util.spec_from_file_location("benchmark_command", ROOT / "scripts" / "benchmark.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+def _sample(speed: float) -> Sample:
+    return Sample(speed, (), 100.0)
+
+
+def _rows(frameworks: list[Framework]) -> list[dict[str, Any]]:
+    """The head from memory: lightning-tl is fast in float32 and slow in mixed."""
+    speeds = {"lightning-tl float32": 9, "lightning-tl compiled float32": 30, "keras-jax float32": 10}
+    samples = {f.key: [_sample(speeds.get(f.key, 12))] for f in frameworks}
+    return make_rows("head", "resident", samples, frameworks, {})

@@ -1,0 +1,107 @@
+"""The LightningModule: construction, checkpoints, weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from training import AUGMENT, SMALL, draw_images, make_data, make_model, make_trainer
+
+from lightning_tl import InputError, TransferClassifier
+from lightning_tl.augment import RandomFlip, RandomZoom
+
+
+def small(**options: object) -> TransferClassifier:
+    return TransferClassifier(("a", "b"), **{"backbone": SMALL, "weights": "none", "image_size": 32, **options})  # type: ignore[arg-type]
+
+
+def test_forward_takes_pixels_as_uint8_or_float() -> None:
+    model = small().eval()
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    logits = model(images)
+    assert logits.shape == (3, 2)
+    assert torch.equal(logits, model(images.float()))
+
+
+def test_only_the_head_trains_without_phases() -> None:
+    model = small()
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+
+
+def test_augment_takes_transforms_and_their_configs_and_keeps_plain_hyperparameters() -> None:
+    model = small(augment=[RandomFlip("horizontal"), {"class_path": "RandomZoom", "init_args": {"height_factor": 0.2}}])
+    assert [type(transform) for transform in model.augment.transforms] == [RandomFlip, RandomZoom]
+    paths = [config["class_path"] for config in model.hparams["augment"]]
+    assert paths == ["lightning_tl.augment.RandomFlip", "lightning_tl.augment.RandomZoom"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": 1.0}, "dropout: a fraction"),
+        ({"label_smoothing": -0.1}, "label_smoothing: a share"),
+        ({"class_weights": {"c": 1.0}}, "no such class: c"),
+        ({"backbone": "timm/nothing_like_it"}, "backbone: give torchvision/mobilenet_v2 or timm/<name>"),
+        ({"weights": "nowhere.pth"}, "weights: .*nowhere.pth"),
+        ({"image_size": 16}, "image_size: .* reduces images by 32"),
+    ],
+)
+def test_bad_arguments(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        small(**options)
+
+
+def test_one_class_is_no_classification() -> None:
+    with pytest.raises(InputError, match=r"at least two classes are needed. Received: \['a'\]"):
+        TransferClassifier(("a",), weights="none")
+
+
+def test_a_checkpoint_loads_by_itself_and_knows_its_classes(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images"))
+    model = make_model(data, dropout=0.3, class_weights={"red": 2.0}, seed=5)
+    trainer = make_trainer(tmp_path, max_epochs=4)
+    trainer.fit(model, data)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = TransferClassifier.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert loaded.class_names == ("blue", "green", "red")
+    assert (loaded.dropout.rate, loaded.seed, len(loaded.augment.transforms)) == (0.3, 5, len(AUGMENT))
+    assert loaded.weights_record == model.weights_record
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert torch.equal(loaded.eval()(images), model.eval()(images))
+
+
+def test_imagenet_weights_from_a_file_are_torchvisions_own_network(assets: Path) -> None:
+    """Features equal those of torchvision's model with its own preprocessing."""
+    import torchvision
+
+    file = assets / "weights" / "mobilenet_v2-b0353104.pth"
+    model = TransferClassifier(("a", "b"), weights=str(file), image_size=96).eval()
+    theirs = torchvision.models.mobilenet_v2()
+    theirs.load_state_dict(torch.load(file, weights_only=True))
+    theirs.eval()
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    scaled = (images / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    expected = theirs.features(scaled).mean(dim=(2, 3)).detach()
+    # float32 rounding through 52 convolutions; facts of torchvision's own forward: 1.8e-6 from its float64 one
+    torch.testing.assert_close(model.backbone(images), expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
+    assert model.weights_record["sha256"].startswith("b0353104")
+
+
+def test_weights_decide_the_convention_and_mixing_is_an_error(assets: Path) -> None:
+    keras, torch_ = (
+        str(assets / "weights" / name) for name in ("keras_mobilenet_v2_1.0_224_no_top.h5", "mobilenet_v2-b0353104.pth")
+    )
+    assert TransferClassifier(("a", "b"), weights=keras).backbone.convention == "keras"
+    assert TransferClassifier(("a", "b"), weights=torch_).backbone.convention == "torch"
+    with pytest.raises(InputError, match=r"convention: .* in the keras convention. Received: torch"):
+        TransferClassifier(("a", "b"), weights=keras, convention="torch")
+    with pytest.raises(InputError, match=r"convention: .* in the torch convention. Received: keras"):
+        TransferClassifier(("a", "b"), weights=torch_, convention="keras")
+
+
+def test_weights_of_another_architecture_are_refused(assets: Path) -> None:
+    file = str(assets / "weights" / "timm_tf_efficientnet_lite0.pth")
+    with pytest.raises(InputError, match="weights of another architecture"):
+        TransferClassifier(("a", "b"), weights=file)
+    model = TransferClassifier(("a", "b"), backbone="timm/tf_efficientnet_lite0", weights=file, image_size=64)
+    assert model.backbone.num_features == 1280

@@ -1,0 +1,102 @@
+"""Predictions, the confusion matrix and the files they become."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_tl.data import Sample
+from lightning_tl.evaluate import (
+    Predictions,
+    collect,
+    confusion_matrix,
+    draw_confusion_matrix,
+    results,
+    write_predictions,
+    write_results,
+)
+
+CLASSES = ("ant", "bee, wild", "wasp\n<b>")
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3], [0.4, 0.4, 0.2]], np.float32)
+    loss = np.array([0.5, 1.0, 1.5, 3.0], np.float32)
+    return Predictions(np.array([0, 1, 2, 3]), np.array([0, 1, 1, 2]), probabilities, loss)
+
+
+def test_batches_are_joined_in_the_order_of_the_split_file_each_sample_once() -> None:
+    def batch(*index: int) -> dict[str, torch.Tensor]:
+        label = torch.tensor(index)
+        return {
+            "index": label,
+            "label": label * 10,
+            "probabilities": label[:, None].float(),
+            "loss": -label.float(),
+        }
+
+    joined = collect([batch(4, 1), batch(0, 3), batch(3)])
+    assert joined.index.tolist() == [0, 1, 3, 4]
+    assert joined.label.tolist() == [0, 10, 30, 40]
+    assert joined.loss.tolist() == [0, -1, -3, -4]
+
+
+def test_accuracy_and_confusion_matrix(predictions: Predictions) -> None:
+    assert predictions.predicted.tolist() == [0, 2, 1, 0]
+    assert predictions.accuracy() == 0.5
+    assert confusion_matrix(predictions, 3).tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
+    assert predictions.where(predictions.label == 1).accuracy() == 0.5
+
+
+def test_predictions_csv_survives_hostile_names(tmp_path: Path, predictions: Predictions) -> None:
+    paths = [
+        "ant/1.jpg",
+        'bee, wild/"x".jpg',
+        "bee, wild/a\nb.jpg",
+        b"wasp/\xff.jpg".decode("utf-8", "surrogateescape"),
+    ]
+    samples = [Sample("val", path, CLASSES[label]) for path, label in zip(paths, [0, 1, 1, 2], strict=True)]
+    write_predictions(tmp_path / "p.csv", predictions, samples, CLASSES)
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0] == ["split", "path", "label", "predicted", *(f"probability_{name}" for name in CLASSES)]
+    assert [row[1] for row in rows[1:]] == paths
+    assert [row[3] for row in rows[1:]] == ["ant", CLASSES[2], CLASSES[1], "ant"]
+    assert [float(value) for value in rows[1][4:]] == pytest.approx([0.7, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "'", "''="])
+def test_predictions_csv_holds_no_formula(tmp_path: Path, start: str) -> None:
+    names = (f"{start}1+1", "plain", f"a{start}b")
+    predictions = Predictions(np.arange(3), np.arange(3), np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    samples = [Sample("val", f"{name}/1.jpg", name) for name in names]
+    write_predictions(tmp_path / "p.csv", predictions, samples, names)
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))[1:]
+    for row, sample in zip(rows, samples, strict=True):
+        assert [cell.removeprefix("'") for cell in row[:4]] == ["val", sample.path, sample.label, sample.label]
+    assert [row[2] for row in rows] == [f"'{names[0]}", "plain", names[2]]
+    assert rows[0][4:] == ["1", "0", "0"]
+
+
+def test_results_hold_the_promised_fields(tmp_path: Path, predictions: Predictions) -> None:
+    values = results(predictions, "val", [{"name": "head"}], CLASSES, {"source": "s", "sha256": "h"}, 7)
+    write_results(tmp_path / "results.json", values)
+    read = json.loads((tmp_path / "results.json").read_text())
+    assert read["test"] == {"accuracy": 0.5, "loss": 1.5, "split": "val"}
+    assert read["framework"] == "lightning"
+    assert read["seed"] == 7
+    assert read["classes"] == list(CLASSES)
+    assert {"torch", "lightning", "timm"} <= set(read["versions"])
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_the_picture_is_a_png_of_sensible_size(tmp_path: Path, count: int) -> None:
+    names = [CLASSES[i % 3] + f" $x_{i}" for i in range(count)]
+    draw_confusion_matrix(tmp_path / "c.png", np.eye(count, dtype=np.int64), names, "val split: $1_")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert 5_000 < (tmp_path / "c.png").stat().st_size < 500_000

@@ -1,0 +1,101 @@
+"""Adam in Keras' form, and optimizers by class path."""
+
+import math
+
+import pytest
+import torch
+
+from lightning_tl.errors import InputError
+from lightning_tl.optim import KerasAdam, build_optimizer
+
+
+def reference(gradients: list[torch.Tensor], lr: float, eps: float = 1e-7) -> torch.Tensor:
+    """Kingma and Ba's section 2 form: epsilon-hat added to the uncorrected root."""
+    value = torch.zeros_like(gradients[0])
+    m, v = torch.zeros_like(value), torch.zeros_like(value)
+    for t, gradient in enumerate(gradients, 1):
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        value = value - lr * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (v.sqrt() + eps)
+    return value
+
+
+def run(optimizer_class: type[torch.optim.Optimizer], gradients: list[torch.Tensor], **options: object) -> torch.Tensor:
+    parameter = torch.nn.Parameter(torch.zeros_like(gradients[0]))
+    optimizer = optimizer_class([parameter], lr=1e-3, **options)  # type: ignore[call-arg, arg-type]
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    return parameter.detach()
+
+
+@pytest.mark.parametrize("options", [{"foreach": True}, {"foreach": False}, {"fused": True}], ids=str)
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-9])
+def test_hundred_steps_equal_the_formula(options: dict[str, bool], scale: float) -> None:
+    torch.manual_seed(0)
+    gradients = [scale * torch.randn(64, dtype=torch.float64) for _ in range(100)]
+    # float64 rounding over 100 steps
+    torch.testing.assert_close(run(KerasAdam, gradients, **options), reference(gradients, 1e-3), rtol=1e-12, atol=1e-16)
+
+
+def test_torch_adam_is_another_optimizer_where_gradients_are_small() -> None:
+    torch.manual_seed(0)
+    gradients = [1e-7 * torch.randn(64, dtype=torch.float64) for _ in range(20)]
+    difference = (run(torch.optim.Adam, gradients) - reference(gradients, 1e-3)).abs().max()
+    assert difference > 1e-2 * reference(gradients, 1e-3).abs().max()
+
+
+def test_state_restores_the_step_count_and_epsilon() -> None:
+    torch.manual_seed(0)
+    gradients = [1e-7 * torch.randn(8, dtype=torch.float64) for _ in range(20)]
+    parameter = torch.nn.Parameter(torch.zeros(8, dtype=torch.float64))
+    optimizer = KerasAdam([parameter])
+    for step, gradient in enumerate(gradients):
+        if step == 10:
+            fresh = KerasAdam([parameter])
+            fresh.load_state_dict(optimizer.state_dict())
+            optimizer = fresh
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    assert torch.equal(parameter.detach(), run(KerasAdam, gradients))
+
+
+def test_closure_and_added_groups_count_their_own_steps() -> None:
+    first, second = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimizer = KerasAdam([first])
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (first**2 + second**2).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).detach() == 2.0
+    optimizer.add_param_group({"params": [second]})
+    optimizer.step(closure)
+    assert [group["steps"] for group in optimizer.param_groups] == [2, 1]
+
+
+def test_any_optimizer_by_class_path() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    spec = {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}
+    optimizer = build_optimizer(spec, [parameter], 0.5)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["lr"] == 0.5
+    assert optimizer.defaults["momentum"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("torch.optim.Adum", "no optimizer at this class path.*Received: torch.optim.Adum"),
+        ("Adam", "no optimizer at this class path"),
+        ("torch.nn.Linear", "not a subclass of torch.optim.Optimizer"),
+        ({"class_path": "torch.optim.SGD", "init_args": {"momentun": 0.9}}, "does not take these init_args"),
+        ({"class_path": "torch.optim.SGD", "init_args": {"lr": 0.9}}, "belongs to the phase's lr"),
+        ({"name": "torch.optim.SGD"}, "class_path and init_args"),
+    ],
+)
+def test_optimizers_that_cannot_be_built(spec: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_optimizer(spec, [torch.nn.Parameter(torch.zeros(1))], 0.1, "phases: head")  # type: ignore[arg-type]

@@ -1,0 +1,62 @@
+"""Run folders: chosen, found, and refused before training."""
+
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_tl.errors import InputError
+from lightning_tl.runfolder import check_space, choose_run_folder, find_checkpoint, run_folder_of
+
+
+def test_a_new_or_empty_folder_is_the_run_folder_itself_else_numbered_ones(tmp_path: Path) -> None:
+    assert choose_run_folder(tmp_path / "new") == tmp_path / "new"
+    (tmp_path / "empty").mkdir()
+    assert choose_run_folder(tmp_path / "empty") == tmp_path / "empty"
+    (tmp_path / "empty" / "file").touch()
+    first = choose_run_folder(tmp_path / "empty")
+    assert first == tmp_path / "empty" / "run_1"
+    assert choose_run_folder(tmp_path / "empty") == tmp_path / "empty" / "run_2"
+    assert not list(first.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "run", Path("/proc/runs")):
+        with pytest.raises(InputError, match=r"trainer.default_root_dir: the run folder .* cannot be written"):
+            choose_run_folder(path)
+
+
+def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Linear(1000, 1000)
+    check_space(tmp_path, model)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30 - 2**20, 2**20))
+    with pytest.raises(InputError, match="has 1 MiB free; a run needs about 110 MiB"):
+        check_space(tmp_path, model)
+
+
+def test_checkpoints_are_found_by_path_or_as_best_and_last_of_the_newest_run(tmp_path: Path) -> None:
+    for time, run in enumerate(("", "run_1", "run_2")):
+        for name in ("best.ckpt", "last.ckpt"):
+            path = tmp_path / run / "checkpoints" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.utime(path, (1000 + time, 1000 + time))
+    newest = tmp_path / "run_2" / "checkpoints" / "last.ckpt"
+    assert find_checkpoint("last", tmp_path) == newest
+    assert find_checkpoint(str(newest), "elsewhere") == newest
+    assert run_folder_of(newest) == tmp_path / "run_2"
+    assert run_folder_of(tmp_path / "model.ckpt") == tmp_path
+
+
+def test_missing_checkpoints_are_errors_not_new_runs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ckpt_path: no checkpoints/last.ckpt in .* Received: last"):
+        find_checkpoint("last", tmp_path)
+    with pytest.raises(InputError, match=r"ckpt_path: no such file. Received: nowhere.ckpt"):
+        find_checkpoint("nowhere.ckpt", tmp_path)
+    with pytest.raises(InputError, match="ckpt_path: a trained model is needed"):
+        find_checkpoint(None, tmp_path)
