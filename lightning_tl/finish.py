@@ -8,9 +8,9 @@ import lightning
 
 from lightning_tl import runfolder
 from lightning_tl.classifier import TransferClassifier
+from lightning_tl.collect import predict_all
 from lightning_tl.data import ImageFolderDataModule, Sample
 from lightning_tl.evaluate import (
-    collect,
     confusion_matrix,
     draw_confusion_matrix,
     results,
@@ -42,12 +42,8 @@ def finish_fit(
     loaders = [data.val_dataloader()]
     if data.test_split == "test":
         loaders.append(data.test_dataloader())
-    batches = trainer.predict(
-        model, dataloaders=loaders, ckpt_path=str(best) if best.is_file() else None, weights_only=True
-    )
-    assert batches is not None
-    flat = [batch for loader in batches for batch in loader] if isinstance(batches[0], list) else batches
-    predictions = collect(flat)  # type: ignore[arg-type]
+    weights = str(best) if best.is_file() else None
+    predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
     splits = [data.samples[index].split for index in predictions.index]
     tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
     values = results(tested, data.test_split, phases, model.class_names, model.weights_record, model.seed)
@@ -64,10 +60,9 @@ def finish_predict(
     trainer: lightning.Trainer, model: TransferClassifier, data: ImageFolderDataModule, run_folder: Path
 ) -> Path:
     """Predict every image under the data's root; returns the path of predictions.csv in ``run_folder``."""
-    batches = trainer.predict(model, datamodule=data)
-    assert batches is not None
+    predictions = predict_all(trainer, model, run_folder, datamodule=data)
     samples = [Sample("predict", str(path), "") for path in data.predict_paths]
     output = run_folder / "predictions.csv"
     if trainer.is_global_zero:
-        write_predictions(output, collect(batches), samples, model.class_names)  # type: ignore[arg-type]
+        write_predictions(output, predictions, samples, model.class_names)
     return output

@@ -10,7 +10,7 @@ import lightning_tl
 ORDER = (
     "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "backbone", "bridge",
     "weights", "optim", "phase", "schedule", "head", "classifier", "phases", "runfolder", "checkpoint", "saving",
-    "logger", "evaluate", "finish", "cli",
+    "logger", "evaluate", "collect", "finish", "cli",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 

@@ -1,0 +1,77 @@
+"""Predictions of every image, brought from the processes that make them to the one that writes them."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from torch import Tensor
+
+from lightning_tl.classifier import TransferClassifier
+from lightning_tl.evaluate import Predictions, collect
+
+
+class PredictionFile(Callback):
+    """Leaves what rank 0 has predicted, the rows of all ranks, in a file.
+
+    Args:
+        path: of tensors alone, by ``torch.save``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._batches: list[dict[str, Tensor]] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the rows, off the device."""
+        if trainer.is_global_zero:
+            self._batches.append({name: value.cpu() for name, value in outputs.items()})
+
+    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write them."""
+        if trainer.is_global_zero:
+            torch.save(self._batches, self.path)
+            self._batches = []
+
+
+def predict_all(trainer: lightning.Trainer, model: TransferClassifier, folder: Path, **options: Any) -> Predictions:
+    """``trainer.predict(model, **options)`` over one loader or several, each image once.
+
+    Lightning returns no predictions where it has started the processes by ``ddp_spawn``: they go through a file.
+
+    Args:
+        trainer: of any number of ranks.
+        model: whose ``predict_step`` is run.
+        folder: for that file, which is removed.
+        **options: of ``Trainer.predict``.
+    """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        return _by_way_of_a_file(trainer, model, folder / ".predictions.pt", **options)
+    batches = trainer.predict(model, **options)
+    assert batches is not None
+    flat = [batch for loader in batches for batch in loader] if isinstance(batches[0], list) else batches
+    return collect(flat)  # type: ignore[arg-type]
+
+
+def _by_way_of_a_file(trainer: lightning.Trainer, model: TransferClassifier, path: Path, **options: Any) -> Predictions:
+    file = PredictionFile(path)
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    loggers, trainer.loggers = trainer.loggers, []  # in new processes they would begin the run's logs anew
+    callbacks.append(file)
+    try:
+        trainer.predict(model, return_predictions=False, **options)
+        return collect(torch.load(path, weights_only=True))
+    finally:
+        callbacks.remove(file)
+        trainer.loggers = loggers
+        path.unlink(missing_ok=True)
