@@ -9,6 +9,8 @@ from keras_ref.errors import InputError
 
 SPLIT_METHODS = ("stratified", "keras")
 RESIZE_MODES = ("stretch", "crop", "pad")
+BATCH_SIZES = ("per_device", "global")
+"""One and the same on the one device of the reference."""
 BACKBONE = "torchvision/mobilenet_v2"
 """The one backbone that Keras has too, under the name that the config gives it."""
 
@@ -62,6 +64,7 @@ class DataConfig:
     root: str | None = None
     image_size: int | Sequence[int] = 160
     batch_size: int = 32
+    batch_size_is: str = "per_device"
     split: str = "stratified"
     val_fraction: float = 0.2
     test_fraction: float = 0.0
@@ -84,6 +87,8 @@ class DataConfig:
         size = len(sides) == 2 and all(whole(side, 32) for side in sides)
         check(size, "data.image_size", "pixels, or [height, width], of 32 or more", self.image_size)
         check(whole(self.batch_size, 1), "data.batch_size", "1 or more", self.batch_size)
+        kind = self.batch_size_is in BATCH_SIZES
+        check(kind, "data.batch_size_is", f"one of {', '.join(BATCH_SIZES)}", self.batch_size_is)
         check(whole(self.num_workers, 0), "data.num_workers", "0 or more", self.num_workers)
         check(self.resize in RESIZE_MODES, "data.resize", f"one of {', '.join(RESIZE_MODES)}", self.resize)
         check(self.on_bad_image in ("error", "skip"), "data.on_bad_image", "error or skip", self.on_bad_image)

@@ -26,6 +26,7 @@ class Phase:
         early_stopping: ``monitor`` (default ``val_loss``), ``patience`` (3), ``min_delta`` (0.0) and ``mode``
             (min); ends the phase, not the run.
         start_from: ``last`` weights of the phase before, or its ``best`` (lowest validation loss).
+        scale_lr: ``none``, ``linear`` or ``sqrt``. differs: all the same on the one device here.
 
     Raises:
         InputError: a value out of range.
@@ -40,6 +41,7 @@ class Phase:
     scheduler_args: dict[str, Any] = field(default_factory=dict)
     early_stopping: dict[str, Any] | None = None
     start_from: Literal["last", "best"] = "last"
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
 
     def __post_init__(self) -> None:
         _check(bool(self.name) and "/" not in self.name, "name", "a name without slash", self.name)
@@ -54,6 +56,7 @@ class Phase:
             self.scheduler,
         )
         _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
+        _check(self.scale_lr in ("none", "linear", "sqrt"), "scale_lr", "none, linear or sqrt", self.scale_lr)
         optimizer = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.get("class_path")
         _check(optimizer == ADAM, "optimizer", f"{ADAM}, the only one that Keras has too,", optimizer)
 

@@ -142,7 +142,9 @@ class TransferClassifier(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """A fresh optimizer and scheduler for the current phase, over what it trains."""
         params = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = build_optimizer(self.phase.optimizer, params, self.phase.lr, f"phases: {self.phase.name}")
+        devices = 1 if self._trainer is None else self.trainer.world_size
+        lr = self.phase.lr_on(devices)
+        optimizer = build_optimizer(self.phase.optimizer, params, lr, f"phases: {self.phase.name}")
         scheduler = build_scheduler(optimizer, self.phase)
         if scheduler is None:
             return optimizer

@@ -23,6 +23,8 @@ class Phase:
         early_stopping: arguments of Lightning's ``EarlyStopping`` (``monitor`` defaults to ``val_loss``); ends
             the phase, not the run.
         start_from: ``last`` weights of the phase before, or its ``best`` (lowest validation loss).
+        scale_lr: ``none``, the rate as given on any number of devices; ``linear``, times the number of devices
+            (Goyal et al., arXiv:1706.02677), or ``sqrt``, times its root: for batches that grow with the devices.
 
     Raises:
         InputError: a value out of range.
@@ -37,6 +39,7 @@ class Phase:
     scheduler_args: dict[str, Any] = field(default_factory=dict)
     early_stopping: dict[str, Any] | None = None
     start_from: Literal["last", "best"] = "last"
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
 
     def __post_init__(self) -> None:
         _check(bool(self.name) and "/" not in self.name, "name", "a name without slash", self.name)
@@ -51,6 +54,11 @@ class Phase:
             self.scheduler,
         )
         _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
+        _check(self.scale_lr in ("none", "linear", "sqrt"), "scale_lr", "none, linear or sqrt", self.scale_lr)
+
+    def lr_on(self, devices: int) -> float:
+        """The learning rate that a run on so many devices starts the phase with."""
+        return self.lr * {"none": 1.0, "linear": devices, "sqrt": devices**0.5}[self.scale_lr]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, as a checkpoint can hold them."""

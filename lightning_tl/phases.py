@@ -14,9 +14,11 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lightning_tl.classifier import TransferClassifier
+from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase, make_phases
 from lightning_tl.ranks import check_ranks_agree
@@ -38,7 +40,8 @@ class PhasedFinetuning(Callback):
     Raises:
         InputError: at construction for bad phases; at the start of ``fit`` for a ``max_epochs`` that disagrees,
             more layers than the backbone has, an optimizer or scheduler that cannot be built, a module that is
-            no TransferClassifier, or a strategy that shards the model.
+            no TransferClassifier, a strategy that shards the model, or learning rates to be scaled for a batch that
+            does not grow.
         DivergenceError: in training, see ``check_ranks``.
     """
 
@@ -65,6 +68,7 @@ class PhasedFinetuning(Callback):
         if not isinstance(pl_module, TransferClassifier):
             raise InputError(f"PhasedFinetuning trains a TransferClassifier. Received: {type(pl_module).__name__}.")
         _check_strategy(trainer.strategy)
+        _settle_rates(trainer, self.phases)
         self._trainer = trainer
         self._set_epochs(trainer)
         for phase in (*reversed(self.phases),):
@@ -280,6 +284,23 @@ def _check_strategy(strategy: Strategy) -> None:
             "cannot follow; a model of this size fits on each. Use auto, ddp, ddp_spawn or "
             "ddp_find_unused_parameters_true."
         )
+
+
+def _settle_rates(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
+    """Say which learning rates several devices train with; refuse to scale them where the batch is fixed."""
+    devices = trainer.world_size
+    if devices == 1:
+        return
+    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
+    fixed = isinstance(data, ImageFolderDataModule) and data.options.batch_size_is == "global"
+    scaled = [phase.name for phase in phases if phase.scale_lr != "none"]
+    if fixed and scaled:
+        raise InputError(
+            f"phases: {scaled[0]}: scale_lr is for batches that grow with the devices, and data.batch_size_is global "
+            "fixes them. Leave one of the two out."
+        )
+    rates = ", ".join(f"{p.name} {p.lr_on(devices):g} ({p.lr:g}, scale_lr {p.scale_lr})" for p in phases)
+    rank_zero_info("Learning rates on %d devices: %s.", devices, rates)
 
 
 def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:

@@ -26,9 +26,17 @@ def test_mappings_and_phases_mix() -> None:
         ([{**HEAD, "unfreeze_last": -1}], "unfreeze_last: 0 or more is needed. Received: -1"),
         ([{**HEAD, "scheduler": "step"}], "scheduler: none, cosine or plateau is needed. Received: 'step'"),
         ([{**HEAD, "start_from": "first"}], "start_from: last or best is needed. Received: 'first'"),
+        ([{**HEAD, "scale_lr": "cubic"}], "scale_lr: none, linear or sqrt is needed. Received: 'cubic'"),
         ([{**HEAD, "name": ""}], "name: a name without slash is needed. Received: ''"),
     ],
 )
 def test_bad_phases_are_refused(phases: list[dict[str, object]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_phases(phases)
+
+
+def test_learning_rates_are_scaled_where_that_is_asked_for_alone() -> None:
+    rates = [Phase("p", 1, 0.5, scale_lr=how).lr_on(4) for how in ("none", "linear", "sqrt")]  # type: ignore[arg-type]
+    assert rates == [0.5, 2.0, 1.0]
+    assert Phase("p", 1, 0.5).lr_on(4) == 0.5
+    assert Phase("p", 1, 0.5, scale_lr="linear").lr_on(1) == 0.5

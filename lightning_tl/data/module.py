@@ -15,7 +15,7 @@ from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, I
 from lightning_tl.data.decode import ResizeMode
 from lightning_tl.data.folder import Sample, list_images
 from lightning_tl.data.loader import ResumableLoader, ignore_sigterm
-from lightning_tl.data.options import DataOptions
+from lightning_tl.data.options import BatchSizeIs, DataOptions
 from lightning_tl.data.sampler import EpochSampler
 from lightning_tl.data.source import Source, open_source
 from lightning_tl.data.split import check_trainable
@@ -33,7 +33,9 @@ class ImageFolderDataModule(LightningDataModule):
         root: ``root/<class>/*``, divided as ``split`` says, or ``root/{train,val[,test]}/<class>/*``, used as
             it is. For prediction any folder, or one image. With ``dataset``, where its files are.
         image_size: pixels, or [height, width].
-        batch_size: per device.
+        batch_size: images in a batch.
+        batch_size_is: per_device, so that N devices take steps of N times as many images; or global, divided among
+            the devices. Learning rates stay as they are given either way.
         split: stratified; keras, the very files that ``keras.utils.image_dataset_from_directory`` would
             choose; or the path of a .csv file from an earlier run.
         val_fraction: of the images for validation, in (0, 1).
@@ -57,6 +59,7 @@ class ImageFolderDataModule(LightningDataModule):
         root: str | None = None,
         image_size: int | tuple[int, int] = 160,
         batch_size: int = 32,
+        batch_size_is: BatchSizeIs = "per_device",
         split: str = "stratified",
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
@@ -73,8 +76,8 @@ class ImageFolderDataModule(LightningDataModule):
         split = os.fspath(split)
         self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
         self.options = DataOptions(
-            root, image_size, batch_size, split, val_fraction, test_fraction, resize, antialias, on_bad_image,
-            num_workers, seed, dataset, dataset_args or {},
+            root, image_size, batch_size, batch_size_is, split, val_fraction, test_fraction, resize, antialias,
+            on_bad_image, num_workers, seed, dataset, dataset_args or {},
         )  # fmt: skip
         self._bad_images: tuple[BadImage, ...] = ()
 
@@ -87,6 +90,11 @@ class ImageFolderDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def device_batch_size(self) -> int:
+        """Of one device. Raises InputError if a global one does not divide by the devices of the trainer."""
+        return self.options.batch_size_on(self.trainer.world_size if self.trainer else 1)
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -125,11 +133,12 @@ class ImageFolderDataModule(LightningDataModule):
         write_split(path, self.samples)
 
     def setup(self, stage: str) -> None:
-        """Find the images and decode each once. Raises InputError for what is wrong with them.
+        """Find the images and decode each once. Raises InputError for what is wrong with them or the batch size.
 
         Args:
             stage: fit, validate or test; or predict, which needs no classes.
         """
+        _ = self.device_batch_size
         _ = self.predict_paths if stage == "predict" else self.samples
 
     def train_dataloader(self) -> DataLoader[Item]:
@@ -177,7 +186,7 @@ class ImageFolderDataModule(LightningDataModule):
         kind = ResumableLoader if shuffle else DataLoader
         loader = kind(
             dataset,
-            batch_size=self.options.batch_size,
+            batch_size=self.device_batch_size,
             sampler=self._sampler(dataset, shuffle),
             num_workers=self.options.num_workers,
             persistent_workers=self.options.num_workers > 0,
@@ -195,7 +204,7 @@ class ImageFolderDataModule(LightningDataModule):
         sampler = EpochSampler(
             dataset,
             dataset.indices,
-            self.options.batch_size,
+            self.device_batch_size,
             shuffle=shuffle,
             seed=self.options.seed,
             num_replicas=trainer.world_size if trainer else 1,

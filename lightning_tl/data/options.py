@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning_tl.data.check import BAD_IMAGE_POLICIES, BadImagePolicy
 from lightning_tl.data.decode import RESIZE_MODES, ResizeMode
 from lightning_tl.errors import InputError
 
 SPLIT_METHODS = ("stratified", "keras")
+
+BatchSizeIs = Literal["per_device", "global"]
+BATCH_SIZES: tuple[BatchSizeIs, ...] = ("per_device", "global")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class DataOptions:
     root: str | None
     image_size: int | Sequence[int]
     batch_size: int
+    batch_size_is: BatchSizeIs
     split: str
     val_fraction: float
     test_fraction: float
@@ -37,6 +41,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         _check_size(self.image_size)
         _check_integer("batch_size", self.batch_size, 1)
+        _check_choice("batch_size_is", self.batch_size_is, BATCH_SIZES)
         _check_integer("num_workers", self.num_workers, 0)
         _check_integer("seed", self.seed, 0)
         _check_choice("resize", self.resize, RESIZE_MODES)
@@ -50,6 +55,21 @@ class DataOptions:
         """(height, width) in pixels."""
         size = self.image_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def batch_size_on(self, devices: int) -> int:
+        """Images in a batch of each of ``devices``.
+
+        Raises:
+            InputError: the global batch does not divide by them.
+        """
+        if self.batch_size_is == "per_device":
+            return self.batch_size
+        if self.batch_size % devices:
+            raise InputError(
+                f"data.batch_size: a global batch must divide by the {devices} devices of the run. "
+                f"Received: {self.batch_size}; give a multiple of {devices}, or set data.batch_size_is to per_device."
+            )
+        return self.batch_size // devices
 
     @property
     def split_file(self) -> str | None:

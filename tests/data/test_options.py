@@ -15,6 +15,7 @@ from lightning_tl.errors import InputError
             for size in (0, [8], [8, -1], True, 1.5)
         ),
         ({"batch_size": 0}, "data.batch_size must be an integer of at least 1. Received: 0"),
+        ({"batch_size_is": "total"}, "data.batch_size_is must be one of per_device, global. Received: 'total'"),
         ({"num_workers": -1}, "data.num_workers must be an integer of at least 0. Received: -1"),
         ({"seed": -1}, "data.seed must be an integer of at least 0. Received: -1"),
         (
@@ -47,3 +48,11 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("size", "expected"), [(96, (96, 96)), ([8, 12], (8, 12)), ((8, 12), (8, 12))])
 def test_image_size(size: Any, expected: tuple[int, int]) -> None:
     assert ImageFolderDataModule("images", image_size=size).options.size == expected
+
+
+def test_a_global_batch_is_divided_among_the_devices() -> None:
+    options = ImageFolderDataModule("images", batch_size=12, batch_size_is="global").options
+    assert [options.batch_size_on(devices) for devices in (1, 2, 3)] == [12, 6, 4]
+    with pytest.raises(InputError, match="must divide by the 5 devices of the run. Received: 12; give a multiple of 5"):
+        options.batch_size_on(5)
+    assert ImageFolderDataModule("images", batch_size=12).options.batch_size_on(5) == 12

@@ -24,6 +24,9 @@ RECIPE = [{**PHASES[0], "lr": 1e-3}, {**PHASES[1], "lr": 1e-5}]
 """The recipe's own learning rates: larger ones let Adam make much of a gradient that is float32's rounding alone."""
 
 ONE, TWO = ({"strategy": "auto", "devices": 1, "batch_size": 8}, {"strategy": "ddp", "devices": 2, "batch_size": 4})
+GLOBAL = {"batch_size": 8, "data": {"batch_size_is": "global"}}
+SCALED = [{**PHASES[0], "lr": 5e-3, "scale_lr": "linear"}, {**PHASES[1], "lr": 5e-4, "scale_lr": "linear"}]
+"""Twice these, on two devices, are the rates of PHASES."""
 JOBS: dict[str, dict[str, Any]] = {
     "one 64-true": {**ONE},
     "two 64-true": {**TWO},
@@ -35,17 +38,21 @@ JOBS: dict[str, dict[str, Any]] = {
     "two accumulating": {**TWO, "trainer": {"accumulate_grad_batches": 2}},
     "two unused": {**TWO, "strategy": "ddp_find_unused_parameters_true"},
     "two used": {**TWO, "strategy": "ddp_find_unused_parameters_false"},
+    "two global": {**TWO, **GLOBAL},
+    "two scaled": {**TWO, "phases": SCALED},
+    "two scaled and global": {**TWO, **GLOBAL, "phases": SCALED},
     "two nudged": {**TWO, "plant": "nudge"},
     "two in one wrapper": {**TWO, "plant": "one wrapper"},
 }
-"""21 images for training make global batches of 8, 8 and 5; the last is padded with one."""
+"""21 images for training make global batches of 8, 8 and 5; the last is padded with one. Of the 9 for validation the
+last leaves the second rank with padding alone."""
 
 COMPILED = {**TWO, "compile": "aot_eager"}
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_images(tmp_path_factory.mktemp("images"), count=9)
+    return draw_images(tmp_path_factory.mktemp("images"), count=10)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +104,15 @@ def test_other_strategies_train_the_same(left: dict[str, Any], name: str) -> Non
     assert difference(left["one 64-true"]["weights"], left[name]["weights"]) <= 1e-9
 
 
+@pytest.mark.parametrize("name", ["two global", "two scaled"])
+def test_batches_and_rates_are_what_was_asked_for(left: dict[str, Any], name: str) -> None:
+    assert difference(left["one 64-true"]["weights"], left[name]["weights"]) <= 1e-9
+
+
+def test_rates_are_not_scaled_for_a_batch_that_does_not_grow(left: dict[str, Any]) -> None:
+    assert "phases: head: scale_lr is for batches that grow with the devices" in left["two scaled and global"]["error"]
+
+
 @pytest.mark.slow
 def test_compiled_modules_train_the_same(left: dict[str, Any], images: Path, tmp_path: Path) -> None:
     """Each wrapper is traced anew, for training and for validation: minutes."""
@@ -119,4 +135,5 @@ def test_unfreezing_inside_the_old_wrapper_is_caught_at_the_epoch_end(left: dict
 
 
 def test_nothing_was_caught_where_nothing_was_wrong(left: dict[str, Any]) -> None:
-    assert not any(job["error"] for name, job in left.items() if "plant" not in JOBS[name])
+    wrong = {"two nudged", "two in one wrapper", "two scaled and global"}
+    assert {name for name, job in left.items() if job["error"]} == wrong

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from training import make_data, make_model, make_trainer
 
 from lightning_tl import PhasedFinetuning, TransferClassifier
-from lightning_tl.errors import DivergenceError
+from lightning_tl.errors import DivergenceError, InputError
 
 torch.set_num_threads(1)
 
@@ -50,7 +50,8 @@ class Steps(Callback):
 
 def run(job: dict[str, Any], out: Path) -> None:
     lightning.seed_everything(0, verbose=False)  # of the backbone's random weights
-    data = make_data(Path(job["root"]), batch_size=job["batch_size"], **job.get("data", {}))
+    options = {"batch_size": job["batch_size"], "val_fraction": 0.3, **job.get("data", {})}
+    data = make_data(Path(job["root"]), **options)
     model = make_model(data, **job.get("model", {}))
     steps = Steps()
     options = {"precision": job.get("precision", "64-true"), "strategy": job["strategy"], "devices": job["devices"]}
@@ -63,7 +64,7 @@ def run(job: dict[str, Any], out: Path) -> None:
     left: dict[str, Any] = {"error": ""}
     try:
         trainer.fit(compiled, data)
-    except DivergenceError as error:
+    except (DivergenceError, InputError) as error:
         left["error"] = str(error)
     if trainer.is_global_zero:
         left |= {

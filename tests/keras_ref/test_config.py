@@ -40,6 +40,12 @@ def test_values_are_overridden_by_dotted_keys(tmp_path: Path) -> None:
     assert (config.draws, config.seed) == ("shared", 3)
 
 
+def test_what_concerns_several_devices_is_accepted(tmp_path: Path) -> None:
+    phase = {"name": "head", "epochs": 5, "lr": 1.0e-3, "scale_lr": "linear"}
+    config = read_config(written(tmp_path, data={"root": "x", "batch_size_is": "global"}, phases=[phase]))
+    assert (config.data.batch_size, config.data.batch_size_is, config.phases[0].lr) == (32, "global", 1.0e-3)
+
+
 def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("data: {root: x}\nphases: [{name: head, epochs: 1, lr: 1e-3}]\n")
@@ -58,6 +64,8 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"data": {}}, "data.root"),
         ({"data": {"root": "x", "split": "random"}}, "data.split"),
         ({"data": {"root": "x", "split": "keras", "test_fraction": 0.1}}, "data.test_fraction"),
+        ({"data": {"root": "x", "batch_size_is": "total"}}, "data.batch_size_is"),
+        ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "scale_lr": "cubic"}]}, "scale_lr"),
         ({"data": {"root": "x", "image_size": 16}}, "data.image_size"),
         ({"data": {"root": "x", "dataset": "torchvision.datasets.CIFAR10"}}, "data.dataset"),
         ({"phases": []}, "phases: none given"),
