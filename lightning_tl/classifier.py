@@ -175,11 +175,12 @@ class TransferClassifier(lightning.LightningModule):
         """As in validation."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Batch:
         """``index``, ``label`` (-1 where unknown), float32 ``probabilities`` (batch, classes) and ``loss`` (batch,).
 
         The loss is each image's part of the validation loss; NaN where the label is unknown. On several ranks
-        every rank returns the rows of all.
+        every rank returns the rows of all. Lightning wants ``dataloader_idx`` where there are two loaders, as after a
+        fit with a test split.
         """
         logits = self(batch["image"]).float()
         label = batch["label"]

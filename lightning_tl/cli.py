@@ -21,7 +21,7 @@ from lightning_tl.errors import InputError
 from lightning_tl.finish import finish_fit, finish_predict
 from lightning_tl.logger import MetricsLogger, event_logger
 from lightning_tl.phase import Phase, make_phases
-from lightning_tl.phases import PhasedFinetuning, results_from
+from lightning_tl.phases import PhasedFinetuning, check_strategy_name, results_from
 from lightning_tl.ranks import is_first_process
 from lightning_tl.saving import LastCheckpoint, RunCheckpointIO
 
@@ -105,6 +105,7 @@ class TransferCLI(LightningCLI):
         """Choose the run folder before anything is built, so that a bad one costs no time."""
         settings = self.config[self.subcommand]
         trainer = settings.trainer
+        check_strategy_name(trainer.strategy)
         root = trainer.default_root_dir or DEFAULT_ROOT
         if self.subcommand == "fit" and not settings.phases:
             make_phases([])

@@ -1,5 +1,6 @@
 """One stretch of training: what is trainable, which optimizer, for how long."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -58,7 +59,8 @@ class Phase:
 
     def lr_on(self, devices: int) -> float:
         """The learning rate that a run on so many devices starts the phase with."""
-        return self.lr * {"none": 1.0, "linear": devices, "sqrt": devices**0.5}[self.scale_lr]
+        factors = {"none": 1.0, "linear": float(devices), "sqrt": math.sqrt(devices)}
+        return self.lr * factors[self.scale_lr]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, as a checkpoint can hold them."""

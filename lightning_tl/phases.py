@@ -7,7 +7,7 @@ frozen BatchNorm normalising with batch statistics, and under DDP unfreezes tens
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import torch
@@ -25,6 +25,9 @@ from lightning_tl.ranks import check_ranks_agree
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
 """What Trainer makes of ``max_epochs=None``; such a trainer has not been told a number."""
+
+DIVIDING = ("fsdp", "deepspeed", "modelparallel")
+"""In the names and class paths of Lightning's strategies that divide the model over the devices."""
 
 
 class PhasedFinetuning(Callback):
@@ -279,11 +282,25 @@ def _check_strategy(strategy: Strategy) -> None:
     """Only strategies that keep the whole model on every device can be wrapped anew at a phase change."""
     whole = isinstance(strategy, (SingleDeviceStrategy, DDPStrategy)) and not isinstance(strategy, DeepSpeedStrategy)
     if not whole:
-        raise InputError(
-            f"trainer.strategy: {type(strategy).__name__} divides the model over the devices, which a change of phase "
-            "cannot follow; a model of this size fits on each. Use auto, ddp, ddp_spawn or "
-            "ddp_find_unused_parameters_true."
-        )
+        _refuse_strategy(type(strategy).__name__)
+
+
+def check_strategy_name(strategy: Any) -> None:
+    """The same by the strategy's name or config, before Lightning asks for the package or the GPUs that it needs.
+
+    Raises:
+        InputError: the strategy divides the model.
+    """
+    name = str(getattr(strategy, "class_path", strategy))
+    if any(word in name.lower() for word in DIVIDING):
+        _refuse_strategy(name)
+
+
+def _refuse_strategy(name: str) -> NoReturn:
+    raise InputError(
+        f"trainer.strategy: {name} divides the model over the devices, which a change of phase cannot follow; a model "
+        "of this size fits on each. Use auto, ddp, ddp_spawn or ddp_find_unused_parameters_true."
+    )
 
 
 def _settle_rates(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:

@@ -1,10 +1,16 @@
 """The command line on two processes: started by Lightning, by two torchrun agents, and as SLURM would."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 from commands import COMMAND, finish, free_port, read_results, read_rows, start, write_workplace
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
+
+from lightning_tl.cli import main
+from lightning_tl.errors import InputError
+from lightning_tl.phases import _check_strategy
 
 FIT = ("fit", "--config", "config.yaml", "--trainer.default_root_dir")
 HALF = ("--data.batch_size", "4")
@@ -19,6 +25,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def images(workplace: Path) -> list[Path]:
+    return list((workplace / "images").glob("*/*"))
+
+
 def check_same_run(workplace: Path, name: str) -> None:
     """The run folder is that of one process, up to the order of float32 sums."""
     one, two = workplace / "one", workplace / name
@@ -31,8 +41,19 @@ def check_same_run(workplace: Path, name: str) -> None:
     texts = [[row[key] for key in ("split", "path", "label", "predicted")] for row in ours]
     assert texts == [[row[key] for key in ("split", "path", "label", "predicted")] for row in theirs]
     assert read_results(two)["test"]["accuracy"] == read_results(one)["test"]["accuracy"]
-    assert len(read_rows(two / "metrics.csv")) == len(read_rows(one / "metrics.csv"))
+    assert len(ours) == 18, "9 images for validation and 9 for testing, each once"
+    assert (two / "confusion_matrix.png").read_bytes() == (one / "confusion_matrix.png").read_bytes()
+    check_same_curves(two / "metrics.csv", one / "metrics.csv")
     assert not (workplace / name / "run_1").exists(), "only the first rank chooses the run folder"
+
+
+def check_same_curves(ours: Path, theirs: Path) -> None:
+    """Loss, accuracy and F1 of every epoch; shares of 9 or 21 images are equal or far apart."""
+    for mine, yours in zip(read_rows(ours), read_rows(theirs), strict=True):
+        assert {key: value == "" for key, value in mine.items()} == {key: value == "" for key, value in yours.items()}
+        numbers = [key for key, value in yours.items() if value]
+        assert {"val_f1", "val_accuracy", "train_f1", "train_accuracy"} & set(numbers)
+        assert [float(mine[key]) for key in numbers] == pytest.approx([float(yours[key]) for key in numbers], rel=1e-4)
 
 
 def test_lightnings_own_processes(workplace: Path) -> None:
@@ -40,11 +61,42 @@ def test_lightnings_own_processes(workplace: Path) -> None:
     (output,) = finish(start((*COMMAND, *FIT, "ddp", *HALF, *options), workplace))
     assert output.count("run folder: ddp") == 1
     check_same_run(workplace, "ddp")
-    predict = ("predict", "--ckpt_path", "ddp/checkpoints/best.ckpt", "--data.root", "images", "--data.batch_size", "4")
-    here = ("--trainer.accelerator", "cpu", "--trainer.default_root_dir", "predicted")
-    finish(start((*COMMAND, *predict, *options, *here), workplace))
-    rows = read_rows(workplace / "predicted" / "predictions.csv")
-    assert [row["path"] for row in rows] == sorted(str(p) for p in Path("images").glob("*/*")) or len(rows) == 27
+
+
+def test_evaluation_sees_each_image_once_and_gives_the_values_of_one_process(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (evaluations(devices) for devices in ("1", "2"))
+    (workplace / "commands.json").write_text(json.dumps(two))
+    worker = Path(__file__).with_name("command_worker.py")
+    (together,) = finish(start((sys.executable, worker, "commands.json"), workplace))
+    monkeypatch.chdir(workplace)
+    for words in one:
+        monkeypatch.setattr("sys.argv", ["lightning-tl", *words])
+        assert main() == 0
+    alone = capsys.readouterr().out
+    for stage in ("val", "test"):
+        for name in ("loss", "accuracy", "f1"):
+            assert printed(together, f"{stage}_{name}") == pytest.approx(printed(alone, f"{stage}_{name}"), rel=1e-6)
+    ours, theirs = (read_rows(workplace / f"by {devices}" / "predictions.csv") for devices in "21")
+    assert [row["path"] for row in ours] == sorted(f"images/{p.parent.name}/{p.name}" for p in images(workplace))
+    assert [row["predicted"] for row in ours] == [row["predicted"] for row in theirs]
+    results = read_results(workplace / "one")["test"]
+    assert printed(together, "test_accuracy") == pytest.approx(results["accuracy"], rel=1e-6)
+    assert printed(together, "test_loss") == pytest.approx(results["loss"], rel=1e-5)
+
+
+def evaluations(devices: str) -> list[list[str]]:
+    """The three commands on the checkpoint of one process, as many images a device at a time."""
+    shared = ["--ckpt_path", "one/checkpoints/best.ckpt", "--trainer.accelerator", "cpu", "--data.num_workers", "0"]
+    options = [*shared, *HALF, "--trainer.devices", devices, "--trainer.default_root_dir", f"by {devices}"]
+    return [[name, *options] for name in ("validate", "test", "predict")]
+
+
+def printed(output: str, metric: str) -> float:
+    """A metric in the table that Lightning prints, by the first rank alone."""
+    (line,) = [line for line in output.splitlines() if metric in line]
+    return float(line.replace("│", " ").split()[-1])
 
 
 def test_spawned_processes(workplace: Path) -> None:
@@ -78,11 +130,12 @@ def test_slurm_with_its_overlay(workplace: Path) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
     }
-    fit = (*COMMAND, *FIT[:-1], "--config", overlay, "--trainer.default_root_dir", "slurm", *HALF)
+    fit = (*COMMAND, *FIT[:-1], "--config", overlay, "--trainer.default_root_dir", "slurm")
+    whole = ("--data.batch_size", "8", "--data.batch_size_is", "global")
     options = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.num_nodes", "2")
     tasks = [
         start(
-            (*fit, *options),
+            (*fit, *options, *whole),
             workplace,
             {**common, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank), "SLURM_LOCALID": "0"},
         )
@@ -92,8 +145,32 @@ def test_slurm_with_its_overlay(workplace: Path) -> None:
     check_same_run(workplace, "slurm")
 
 
-def test_strategies_that_divide_the_model_are_refused_before_training(workplace: Path) -> None:
-    options = ("--trainer.strategy", "fsdp", "--trainer.devices", "1")
-    (output,) = finish(start((*COMMAND, *FIT, "fsdp", *options), workplace), code=2)
-    assert "trainer.strategy: " in output
-    assert "Use auto, ddp" in output
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "fsdp",
+        "deepspeed_stage_2",
+        "lightning.pytorch.strategies.DeepSpeedStrategy",
+        '{"class_path": "lightning.pytorch.strategies.ModelParallelStrategy", "init_args": {"data_parallel_size": 1}}',
+    ],
+)
+def test_strategies_that_divide_the_model_are_refused_in_one_sentence(
+    workplace: Path, strategy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not their packages are installed and there are GPUs: in this process, since nothing is started."""
+    monkeypatch.chdir(workplace)
+    arguments = ["lightning-tl", *FIT, "refused", "--trainer.strategy", strategy, "--trainer.devices", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert main() == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lightning-tl: error: trainer.strategy: ")
+    assert "divides the model over the devices" in error
+    assert not (workplace / "refused").exists()
+
+
+@pytest.mark.parametrize("kind", [FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy])
+def test_such_a_strategy_in_a_trainer_is_refused_too(kind: type[Strategy]) -> None:
+    """Not in a Trainer, which wants GPUs for the first two, and not initialised, which takes DeepSpeed's package."""
+    with pytest.raises(InputError, match=f"trainer.strategy: {kind.__name__} divides the model over the devices"):
+        _check_strategy(kind.__new__(kind))
+    _check_strategy(DDPStrategy())
