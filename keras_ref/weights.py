@@ -32,10 +32,7 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
         return {"source": "none: random initial weights", "sha256": ""}
     path = _download(alpha) if weights == "imagenet" else _file(weights)
     try:
-        if path.suffix == ".keras":
-            base.set_weights(keras.saving.load_model(path, compile=False).get_weights())
-        else:
-            base.load_weights(path)
+        base.load_weights(path)  # of a .keras file too the numbers alone: its description of layers may name code
     except Exception as error:  # h5py and Keras raise anything from OSError to KeyError
         raise InputError(
             f"weights: {path} does not hold MobileNetV2 without top at width {alpha}: {str(error).splitlines()[0]}"

@@ -1,6 +1,7 @@
 """Variables of a Keras HDF5 file by the name ``layer/variable``, legacy and Keras 3 layouts, without Keras.
 
-Links and externally stored data are not followed, and nothing is read before its shape is known.
+Soft and external links, external storage and virtual data sets are not followed: all can name other files. Nothing is
+read before its shape is known.
 """
 
 import re
@@ -30,11 +31,11 @@ def variables(file: h5py.File) -> Variables:
     Raises:
         ValueError: two variables of one name, or data stored outside of the file.
     """
-    root = file.get("model_weights", file)
+    root = file if file.get("model_weights", getlink=True) is None else _inside(file, "model_weights")
     legacy = any(name.startswith("layer_names") for name in root.attrs)
     found: Variables = {}
     for name, dataset in _legacy(root) if legacy else _keras3(root):
-        if dataset.external:
+        if dataset.external or dataset.is_virtual:
             raise ValueError(f"{name} is stored in another file")
         if found.setdefault(name, dataset) != dataset and name.split("/")[0] in _OURS:
             raise ValueError(f"two variables are named {name}")
@@ -52,6 +53,16 @@ def paddings(file: h5py.File) -> int:
     file.visit(names.append)
     containers = [re.sub(r"/zero_padding2d(_\d+)?$", "", name) for name in names if _is_padding(name)]
     return max((containers.count(container) for container in set(containers)), default=0)
+
+
+def _inside(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
+    """What lies at ``path``. Raises ValueError where nothing is, or a link to elsewhere on the way."""
+    item: h5py.Group | h5py.Dataset = group
+    for part in path.strip("/").split("/"):
+        if not isinstance(item.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{path} is missing, or a link to another place")
+        item = item[part]
+    return item
 
 
 def _is_padding(name: str) -> bool:
@@ -89,13 +100,13 @@ def _legacy(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
 def _by_order(root: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
     """The variables named as MobileNetV2's weighted layers, in order; empty where their numbers disagree."""
     layers = [layer for layer in mobilenetv2_layers() if layer.torchvision]
-    groups = [root[_text(name)] for name in _attribute(root, "layer_names")]
+    groups = [_inside(root, _text(name)) for name in _attribute(root, "layer_names")]
     weighted = [group for group in groups if len(_attribute(group, "weight_names"))]
     counts = [len(_attribute(group, "weight_names")) for group in weighted[: len(layers)]]
     if counts != [len(WEIGHTS[layer.kind]) for layer in layers]:
         return []
     return [
-        (f"{layer.name}/{keras}", group[_text(path)])
+        (f"{layer.name}/{keras}", _inside(group, _text(path)))
         for layer, group in zip(layers, weighted, strict=False)
         for (keras, _), path in zip(WEIGHTS[layer.kind], _attribute(group, "weight_names"), strict=True)
     ]

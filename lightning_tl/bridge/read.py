@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ Convention = Literal["keras", "torch"]
 
 _KERAS_PADDINGS = 4
 """ZeroPadding2D layers of Keras' MobileNetV2; the torch convention pads before ``Conv1`` too."""
+
+UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
+"""What damaged or hostile files raise in h5py, zipfile and json, or where they hold what Keras never writes."""
+MAX_CLASSES = 100_000
+"""A file of a few bytes can declare more, which would take gigabytes to read; ImageNet-21k has 21,841."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, Any, dict[str, Any]]]:
                 yield file, None if config is None else json.loads(config), {}
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as a Keras file ({error}). Save it again with Keras.") from error
 
 
@@ -119,10 +125,17 @@ def _state(found: Variables, library: Library, alpha: float) -> dict[str, Tensor
 
 
 def _head(found: Variables, features: int) -> tuple[Tensor | None, Tensor | None]:
-    """The one Dense layer on the backbone's features, as torch's Linear holds it; two are none."""
+    """The one Dense layer on the backbone's features, as torch's Linear holds it; two are none.
+
+    Raises:
+        ValueError: its shapes are those of no such layer.
+    """
     kernels = [n for n, d in found.items() if n.endswith("/kernel") and len(d.shape) == 2 and d.shape[0] == features]
     if len(kernels) != 1:
         return None, None
     kernel, bias = found[kernels[0]], found.get(kernels[0].replace("/kernel", "/bias"))
+    classes = kernel.shape[1]
+    if classes > MAX_CLASSES or (bias is not None and bias.shape != (classes,)):
+        raise ValueError(f"{kernels[0]} and its bias are no classifier of at most {MAX_CLASSES} classes")
     weight = torch.from_numpy(np.ascontiguousarray(array(kernel).T))
     return weight, torch.zeros(len(weight)) if bias is None else torch.from_numpy(array(bias))
