@@ -9,10 +9,11 @@ from typing import Any
 from keras_ref.errors import InputError
 
 HARMLESS = (
-    "accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "num_sanity_val_steps", "log_every_n_steps",
-    "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams", "gradient_clip_algorithm",
-    "deterministic", "benchmark", "inference_mode", "use_distributed_sampler", "profiler", "detect_anomaly", "barebones",
-    "plugins", "sync_batchnorm", "reload_dataloaders_every_n_epochs", "default_root_dir", "model_registry",
+    "accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "num_sanity_val_steps",
+    "log_every_n_steps", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+    "enable_autolog_hparams", "gradient_clip_algorithm", "deterministic", "benchmark", "inference_mode",
+    "use_distributed_sampler", "profiler", "detect_anomaly", "barebones", "plugins", "sync_batchnorm",
+    "reload_dataloaders_every_n_epochs", "default_root_dir", "model_registry",
 )  # fmt: skip
 """Where and how Lightning runs: not what is computed."""
 

@@ -173,7 +173,7 @@ class TransferClassifier(lightning.LightningModule):
         """As in validation."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Batch:
         """``index``, ``label`` (-1 where unknown), float32 ``probabilities`` (batch, classes) and ``loss`` (batch,).
 
         The loss is each image's part of the validation loss; NaN where the label is unknown. On several ranks
