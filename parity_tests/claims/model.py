@@ -111,7 +111,7 @@ def our_stages(library: ours.Library, size: tuple[int, int], float64: bool) -> A
 
 def stage_modules(library: ours.Library, net: nn.Module) -> dict[str, list[str]]:
     """Path of each of our modules whose output is that of the named layers of Keras."""
-    table = torch_modules(library)
+    table = torch_modules(library, 0.35)
     places: dict[str, list[str]] = {}
     for (name, path), (following, _) in zip(table, [*table[1:], ("", None)], strict=True):
         if path is None:
