@@ -1,7 +1,7 @@
 """The YAML that ``lightning-tl fit`` reads, as far as the reference needs it.
 
-differs: dataclasses and a short parser, where lightning_tl uses LightningCLI. Keys that only the Trainer
-knows are accepted and ignored.
+differs: dataclasses and a short parser, where lightning_tl uses LightningCLI. Keys that concern the speed of
+lightning_tl alone are accepted and ignored.
 """
 
 import difflib
@@ -16,6 +16,7 @@ import yaml
 from keras_ref.errors import InputError
 from keras_ref.options import DataConfig, ModelConfig, check, whole
 from keras_ref.phase import Phase, make_phases
+from keras_ref.trainer import HARMLESS, NEUTRAL, check_trainer
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,13 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
     _check_keys(values, "", [*_BLOCKS, *_IGNORED])
     trainer, keras_block = values.get("trainer") or {}, values.get("keras") or {}
     _check_keys(keras_block, "keras.", ["draws"])
+    _check_keys(trainer, "trainer.", [*HARMLESS, *NEUTRAL, "max_epochs"])
+    phases = make_phases(values.get("phases") or ())
+    check_trainer(trainer, sum(phase.epochs for phase in phases))
     return Config(
         model=ModelConfig(**_known(values.get("model"), "model.", ModelConfig)),
         data=DataConfig(**_known(values.get("data"), "data.", DataConfig)),
-        phases=make_phases(values.get("phases") or ()),
+        phases=phases,
         seed=values.get("seed_everything", Config.seed),
         root=str(trainer.get("default_root_dir") or Config.root),
         draws=keras_block.get("draws", Config.draws),
@@ -87,6 +91,11 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
 _BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps")
 _IGNORED = ("ckpt_path", "weights_only")
 """What ``lightning-tl fit`` writes into its config.yaml beside them."""
+_SPEED = {
+    "model.": ("fold_batchnorm", "channels_last", "compile"),
+    "data.": ("cache", "cache_folder", "cache_gb"),
+}
+"""What makes lightning_tl faster and changes no number: ignored."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -131,8 +140,8 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _known(values: Any, where: str, kind: type[ModelConfig] | type[DataConfig]) -> dict[str, Any]:
-    """A block without the keys left at null, whose default is null or is meant."""
-    block = _mapping(values or {}, where.rstrip("."))
+    """A block without the keys of speed and those left at null, whose default is null or is meant."""
+    block = {key: value for key, value in _mapping(values or {}, where[:-1]).items() if key not in _SPEED[where]}
     _check_keys(block, where, [item.name for item in fields(kind)])
     return {key: value for key, value in block.items() if value is not None}
 

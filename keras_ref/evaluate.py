@@ -48,10 +48,10 @@ class Predictions:
         return float((self.predicted == self.label).mean())
 
     def f1(self) -> float:
-        """Mean over classes of F1, 2 hits / (predicted + true); 0 for a class neither predicted nor there."""
+        """Mean of the classes' F1, 2 hits / (predicted + true), over the classes that are there or predicted."""
         counts = confusion_matrix(self, self.probabilities.shape[1])
         total = counts.sum(axis=0) + counts.sum(axis=1)
-        return float((2 * counts.diagonal() / np.maximum(total, 1)).mean())
+        return float((2 * counts.diagonal()[total > 0] / total[total > 0]).mean())
 
     def where(self, keep: NDArray[np.bool_]) -> "Predictions":
         """Those rows alone; ``keep`` is (images,)."""
@@ -136,16 +136,13 @@ def results(
     """The contents of results.json; ``predictions`` are those of the split that ``test`` speaks of."""
     test = {
         "accuracy": predictions.accuracy(),
+        "f1": predictions.f1(),
         "loss": float(predictions.loss.mean(dtype=np.float64)),
         "split": split,
     }
     return {
         "phases": [dict(phase) for phase in phases],
-        "test": {
-            **test,
-            "f1": predictions.f1(),
-            "confusion": confusion_matrix(predictions, len(classes)).tolist(),
-        },
+        "test": test,
         "classes": list(classes),
         "weights": dict(weights),
         "framework": f"keras-{keras.config.backend()}",

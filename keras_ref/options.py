@@ -12,7 +12,17 @@ RESIZE_MODES = ("stretch", "crop", "pad")
 BATCH_SIZES = ("per_device", "global")
 """One and the same on the one device of the reference."""
 BACKBONE = "torchvision/mobilenet_v2"
-"""The one backbone that Keras has too, under the name that the config gives it."""
+"""The one network that Keras has too, under torchvision's name, any width."""
+TIMM_ALPHAS = {
+    "timm/mobilenetv2_035": 0.35,
+    "timm/mobilenetv2_050": 0.5,
+    "timm/mobilenetv2_075": 0.75,
+    "timm/mobilenetv2_100": 1.0,
+    "timm/mobilenetv2_140": 1.4,
+}
+"""The same network under timm's names, each of one width."""
+DATASET = "lightning_tl.data.digits.Digits"
+"""The one data set that is no folder; ``keras_ref.data.digits`` has its images."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,8 @@ class ModelConfig:
     backbone_args: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        check(self.backbone == BACKBONE, "model.backbone", f"{BACKBONE}, which Keras has too,", self.backbone)
+        known = (BACKBONE, *TIMM_ALPHAS)
+        check(self.backbone in known, "model.backbone", f"MobileNetV2 ({', '.join(known)})", self.backbone)
         check(self.convention in ("auto", "keras"), "model.convention", "auto or keras", self.convention)
         check(
             _number(self.dropout) and 0 <= self.dropout < 1,
@@ -44,13 +55,13 @@ class ModelConfig:
         )
         smoothing = self.label_smoothing
         check(_number(smoothing) and 0 <= smoothing < 1, "model.label_smoothing", "a share in [0, 1)", smoothing)
-        unknown = sorted(set(self.backbone_args or {}) - {"width_mult"})
-        check(not unknown, "model.backbone_args", "width_mult alone", unknown)
+        unknown = sorted(set(self.backbone_args or {}) - ({"width_mult"} if self.backbone == BACKBONE else set()))
+        check(not unknown, "model.backbone_args", f"nothing but width_mult of {BACKBONE}", unknown)
 
     @property
     def alpha(self) -> float:
-        """Width multiplier, Keras' name for torchvision's ``width_mult``."""
-        return float((self.backbone_args or {}).get("width_mult", 1.0))
+        """Width multiplier, Keras' name for torchvision's ``width_mult`` and what the number in timm's names is."""
+        return TIMM_ALPHAS.get(self.backbone) or float((self.backbone_args or {}).get("width_mult", 1.0))
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class DataConfig:
     """The ``data`` block; ``lightning_tl.data.ImageFolderDataModule`` describes the fields.
 
     Raises:
-        InputError: a value out of range, or a data set that is no folder.
+        InputError: a value out of range, or a data set that is neither a folder nor the digits.
     """
 
     root: str | None = None
@@ -76,9 +87,11 @@ class DataConfig:
     dataset_args: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        check(self.dataset is None, "data.dataset", "null: the reference reads folders", self.dataset)
+        check(self.dataset in (None, DATASET), "data.dataset", f"null, or {DATASET}", self.dataset)
+        check(not self.dataset_args, "data.dataset_args", "null", self.dataset_args)
+        check(self.dataset is None or self.split != "keras", "data.split", "stratified with data.dataset", self.split)
         check(
-            self.root is not None,
+            self.root is not None or self.dataset is not None,
             "data.root",
             "the folder that holds one folder of images per class",
             self.root,

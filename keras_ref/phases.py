@@ -13,6 +13,7 @@ from keras_ref.data import Source
 from keras_ref.data.dataset import Batches, TrainBatches, numpy_order, shared_order
 from keras_ref.errors import InputError
 from keras_ref.head import class_weight_dict, make_loss
+from keras_ref.metrics import MacroF1
 from keras_ref.phase import Phase
 from keras_ref.recorder import Recorder
 from keras_ref.schedule import build_early_stopping, build_scheduler
@@ -73,7 +74,8 @@ def fit_phase(
 
 def compile_model(model: Any, phase: Phase, label_smoothing: float) -> None:
     """Compile with a fresh optimizer for ``phase``."""
-    model.compile(optimizer=build_optimizer(phase), loss=make_loss(label_smoothing), metrics=["accuracy"])
+    metrics = ["accuracy", MacroF1(model.output_shape[-1])]
+    model.compile(optimizer=build_optimizer(phase), loss=make_loss(label_smoothing), metrics=metrics)
 
 
 def build_optimizer(phase: Phase) -> Any:

@@ -11,10 +11,12 @@ from typing import Any
 
 import keras
 
+from keras_ref.events import Events
 from keras_ref.files import replacing, write_text
 from keras_ref.runfolder import BEST, LAST
 
-COLUMNS = ("epoch", "step", "train_accuracy", "train_loss", "val_accuracy", "val_loss")
+METRICS = ("accuracy", "f1", "loss")
+COLUMNS = ("epoch", "step", *(f"train_{name}" for name in METRICS), *(f"val_{name}" for name in METRICS))
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
@@ -39,6 +41,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships n
         self._rows: list[dict[str, Any]] = []
         self._images, self._steps, self._step, self._clock = 0, 0, 0, 0.0
         self._keep_phase_best = False
+        self._events = Events(run_folder)
 
     def enter(self, name: str, images: int, steps: int, keep_best: bool) -> None:
         """Begin a phase of ``images`` and ``steps`` an epoch; ``keep_best`` if the next needs its best."""
@@ -56,14 +59,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships n
         self.history[-1]["images"] += self._images
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Write a row of metrics.csv and the checkpoints."""
+        """Write a row of metrics.csv, the events and the checkpoints."""
         values = {name: float(value) for name, value in (logs or {}).items()}
         self._step += self._steps
         row: dict[str, float] = {"epoch": self.epochs, "step": self._step - 1}
-        row |= {f"train_{name}": values[name] for name in ("accuracy", "loss")}
-        row |= {name: values[name] for name in ("val_accuracy", "val_loss")}
-        self._rows.append(row)
-        self.history[-1] |= {"epochs": epoch + 1, **{n: values[n] for n in ("val_accuracy", "val_loss")}}
+        row |= {f"train_{name}": values[name] for name in METRICS}
+        validated = {f"val_{name}": values[f"val_{name}"] for name in METRICS}
+        self._rows.append(row | validated)
+        self._events.write({**row, **validated}, self._step - 1)
+        self.history[-1] |= {"epochs": epoch + 1, **validated}
         self.epochs += 1
         self._write_metrics()
         self._save(values["val_loss"])

@@ -56,6 +56,8 @@ class Backbone(nn.Module):
                 "convention of Keras; use torch weights, or torchvision/mobilenet_v2 or timm/mobilenetv2_*."
             )
         self.net = _build(self.library, self.model_name, convention, image_size, dict(options or {}))
+        # Of torchvision's network; timm has the layers of width 1 at all of its widths.
+        self.width = float((options or {}).get("width_mult", 1.0))
         hold_statistics(self.net)
         self.net.to(memory_format=torch.channels_last)
         divisor, offset = _scaling(self.net, convention)
@@ -117,7 +119,7 @@ class Backbone(nn.Module):
         """
         if self.counts_as_keras:
             modules = dict(self.net.named_modules())
-            table = torch_modules("torchvision" if self.library == "torchvision" else "timm")
+            table = torch_modules("torchvision" if self.library == "torchvision" else "timm", self.width)
             return [(name, None if path is None else modules[path]) for name, path in table]
         return _executed(self)
 

@@ -48,6 +48,12 @@ class Predictions:
         """Share of images whose predicted class is the true one."""
         return float((self.predicted == self.label).mean())
 
+    def f1(self) -> float:
+        """Mean of the classes' F1, 2 hits / (predicted + true), over the classes that are there or predicted."""
+        counts = confusion_matrix(self, self.probabilities.shape[1])
+        total = counts.sum(axis=0) + counts.sum(axis=1)
+        return float((2 * counts.diagonal()[total > 0] / total[total > 0]).mean())
+
     def where(self, keep: NDArray[np.bool_]) -> "Predictions":
         """Those rows alone; ``keep`` is (images,)."""
         return Predictions(self.index[keep], self.label[keep], self.probabilities[keep], self.loss[keep])
@@ -114,6 +120,7 @@ def results(
     """The contents of results.json; ``predictions`` are those of the split that ``test`` speaks of."""
     test = {
         "accuracy": predictions.accuracy(),
+        "f1": predictions.f1(),
         "loss": float(predictions.loss.mean(dtype=np.float64)),
         "split": split,
     }

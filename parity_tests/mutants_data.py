@@ -105,7 +105,9 @@ original_interpolate, original_crop, original_split = decode._interpolate, decod
 original_stopping, original_run = phases._early_stopping, write._run_keras
 original_plateau, original_cosine = schedule.ReduceLROnPlateau, schedule.CosineAnnealingLR
 
-PIXELS = ("resize-ops", "pixels-keras_ref")
+PIXELS = ("resize-ops", "resize-png", "pixels-keras_ref")
+SPLIT = ("split-keras", "split-keras_ref")
+DECODED = ("decode-jpeg", "pixels-keras_ref")
 PLATEAU = ("plateau", "schedules-keras_ref")
 
 MUTANTS_DATA = (
@@ -125,25 +127,25 @@ MUTANTS_DATA = (
         "channels swapped",
         "decoded images are BGR",
         wrapped(decode, "_decode", lambda original: lambda data: original(data).flip(0)),
-        ("pixels-keras_ref",),
+        DECODED,
     ),
     Mutant(
         "image transposed",
         "height and width change places in decoding",
         wrapped(decode, "_decode", lambda original: lambda data: original(data).transpose(1, 2).contiguous()),
-        ("pixels-keras_ref",),
+        DECODED,
     ),
     Mutant(
         "split off by one",
         "the first image to validate on is trained on",
         replaced((split, "keras_split", off_by_one)),
-        ("split-keras_ref",),
+        SPLIT,
     ),
     Mutant(
         "split by another generator",
         "files are shuffled by NumPy's new generator",
         replaced((split, "np", SimpleNamespace(random=SimpleNamespace(RandomState=np.random.default_rng)))),
-        ("split-keras_ref",),
+        SPLIT,
     ),
     Mutant(
         "patience off by one",

@@ -24,7 +24,7 @@ class Report:
         results: of the claims.
         killed: mutant name to the claims that failed under it.
         skipped: what could not be examined, and why.
-        broken: claims whose comparison raised, as ``claim (backend, dtype): error``.
+        broken: claims and mutants whose comparison raised, as ``claim (backend, dtype): error``.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -74,6 +74,8 @@ def _examine_mutant(report: Report, mutant: Mutant) -> None:
         report.killed[mutant.name] = killed_by(mutant)
     except Skipped as reason:
         report.skipped.append(f"mutant {mutant.name}: {reason}")
+    except Exception as error:  # it kills by numbers or not at all
+        report.broken.append(f"mutant {mutant.name}: {type(error).__name__}: {error}")
     else:
         print(f"mutant {mutant.name}: killed by {report.killed[mutant.name]}", flush=True)
 
@@ -147,7 +149,8 @@ def to_markdown(report: Report) -> str:
         "`parity.json`.",
         _table(_error_header(), _error_rows(report.results)),
         "## Deliberate mistakes",
-        "Each is made in our side alone, and must be found by the claims named. Against Keras on torch.",
+        "Each is made in our side alone, and must be found by the numbers of the claims named. Against Keras on torch, "
+        "and on tensorflow where a claim is about that alone.",
         _table(("mistake", "what is wrong", "found by"), _mutant_rows(report.killed)),
         "## Versions",
         _table(("package", "version"), content["versions"].items()),

@@ -1,5 +1,7 @@
 """The table of tolerances is whole: nothing missing, nothing left over, a reason for each."""
 
+from pathlib import Path
+
 import pytest
 
 from parity_tests.claim import all_claims
@@ -32,6 +34,16 @@ def test_claim_has_a_tolerance_everywhere(name: str) -> None:
     for backend in item.backends:
         for dtype in item.dtypes:
             assert find_key(name, "", dtype, backend)
+
+
+def test_readme_tells_of_augmented_pixels_that_agree_less_well_than_the_rest() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    pixels = [key for key in TOLERANCES if all_claims()[parts(key)[0]].number == 10 and parts(key)[0] != "draws"]
+    told = readme[readme.index("Not equal, on purpose") : readme.index("## Licence")]
+    for value in {TOLERANCES[key].value for key in pixels if 1e-3 < TOLERANCES[key].value < 1}:
+        assert f"{value:.0e}".replace("e-0", "e-") in told
+    assert "`fill_mode: wrap` on TensorFlow" in told
+    assert "share of pixels that differ" in told
 
 
 def test_unknown_claim_has_none() -> None:

@@ -38,7 +38,10 @@ TOLERANCES_DATA: dict[str, tuple[float, str]] = {
     "RandomBrightness": (0.0, _EXACT),
     "ColorJitter": (5e-4, "to HSV and back, with Keras' 1e-7 beside divisors that may be small"),
     "augmentation-float64:RandomRotation": (1e-9, "rounding of float64"),
-    "augmentation-float64:RandomRotation/float64/tensorflow": (5e-3, "TensorFlow takes float32 matrices alone"),
+    "augmentation-float64:RandomRotation/float64/tensorflow": (
+        1e-2,
+        "TensorFlow takes float32 matrices alone; 5e-3 was seen, and sines in float32 are another CPU's own",
+    ),
     "augmentation-float64:RandomZoom": (2e-3, "Keras makes float32 matrices of zooms on every backend"),
     "augmentation-float64:RandomZoom/float64/tensorflow": (5e-3, "TensorFlow takes float32 matrices alone"),
     "augmentation-float64:RandomTranslation": (1e-9, "rounding of float64"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchmetrics.classification import MulticlassF1Score
 
 from lightning_tl.data import Sample
 from lightning_tl.evaluate import (
@@ -52,6 +53,14 @@ def test_accuracy_and_confusion_matrix(predictions: Predictions) -> None:
     assert predictions.where(predictions.label == 1).accuracy() == 0.5
 
 
+def test_f1_leaves_out_a_class_that_is_nowhere(predictions: Predictions) -> None:
+    torchmetrics = MulticlassF1Score(3, average="macro")
+    for kept in (predictions, predictions.where(predictions.label == 0), predictions.where(predictions.label == 1)):
+        expected = torchmetrics(torch.from_numpy(kept.predicted), torch.from_numpy(kept.label))
+        assert kept.f1() == pytest.approx(float(expected))
+    assert predictions.where(predictions.label == 0).f1() == 1.0
+
+
 def test_predictions_csv_survives_hostile_names(tmp_path: Path, predictions: Predictions) -> None:
     paths = [
         "ant/1.jpg",
@@ -87,7 +96,7 @@ def test_results_hold_the_promised_fields(tmp_path: Path, predictions: Predictio
     values = results(predictions, "val", [{"name": "head"}], CLASSES, {"source": "s", "sha256": "h"}, 7)
     write_results(tmp_path / "results.json", values)
     read = json.loads((tmp_path / "results.json").read_text())
-    assert read["test"] == {"accuracy": 0.5, "loss": 1.5, "split": "val"}
+    assert read["test"] == {"accuracy": 0.5, "f1": pytest.approx(4 / 9), "loss": 1.5, "split": "val"}
     assert read["framework"] == "lightning"
     assert read["seed"] == 7
     assert read["classes"] == list(CLASSES)

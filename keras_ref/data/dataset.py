@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ref import draws
-from keras_ref.data.decode import decode_image, resize_image
+from keras_ref.data.decode import resize_image
 from keras_ref.data.source import Source
 from keras_ref.options import DataConfig
 
@@ -73,7 +73,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras ships no ty
         return inputs, self.labels[index]
 
     def _read(self, index: int) -> NDArray[np.uint8]:
-        image = decode_image(self.source.root / self.source.samples[index].path)
+        image = self.source.read(self.source.samples[index].path)
         return resize_image(image, self.options.size, self.options.resize, self.options.antialias)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:

@@ -1,9 +1,10 @@
-"""Where the samples come from: folders, divided as the config says.
+"""Where the samples come from: folders or the digits, divided as the config says.
 
 differs: lightning_tl also takes torchvision data sets.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_ref.data.check import BadImagePolicy, apply_policy, find_bad_images
+from keras_ref.data.decode import Pixels, decode_image
+from keras_ref.data.digits import CLASSES, open_digits
 from keras_ref.data.folder import Sample, check_root, has_split_folders, scan
 from keras_ref.data.split import check_trainable, keras_split, stratified_split
 from keras_ref.data.split_file import read_split
+from keras_ref.errors import InputError
 from keras_ref.options import DataConfig
 
 
@@ -25,11 +29,17 @@ class Source:
         samples: in the order of the split file.
         class_names: in the order of the labels.
         root: folder of the samples' paths.
+        images: pixels by path where the samples are in no files.
     """
 
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...]
     root: Path
+    images: Mapping[str, Pixels] = field(default_factory=dict)
+
+    def read(self, path: str) -> Pixels:
+        """The image of a sample's path: uint8 RGB, (height, width, 3)."""
+        return self.images[path] if path in self.images else decode_image(self.root / path)
 
     @property
     def test_split(self) -> str:
@@ -52,6 +62,8 @@ def open_source(options: DataConfig, seed: int) -> Source:
     Raises:
         InputError: whatever is wrong with the folders, the split file or the images.
     """
+    if options.dataset:
+        return _digits(options, seed)
     root = check_root(options.root or "")
     found = _divided(root, options, seed)
     names = tuple(sorted({sample.label for sample in found}))
@@ -63,6 +75,19 @@ def open_source(options: DataConfig, seed: int) -> Source:
     samples = tuple(sample for sample in found if sample.path not in left_out)
     check_trainable(samples, f"{description}, without images that cannot be decoded,")
     return Source(samples, names, root)
+
+
+def _digits(options: DataConfig, seed: int) -> Source:
+    """The digits, divided; a split file must be of them."""
+    found, images = open_digits()
+    if options.split_file:
+        chosen, labels = read_split(options.split_file, root=None), {sample.path: sample.label for sample in found}
+        if strangers := [sample for sample in chosen if labels.get(sample.path) != sample.label]:
+            raise InputError(f"Split file {options.split_file!r} is of another data set: {strangers[0].path!r}.")
+    else:
+        chosen = stratified_split(found, options.val_fraction, options.test_fraction, seed)
+    check_trainable(chosen, f"data.dataset {options.dataset}")
+    return Source(chosen, CLASSES, Path(), images)
 
 
 def _divided(root: Path, options: DataConfig, seed: int) -> tuple[Sample, ...]:

@@ -15,8 +15,11 @@ from parity_tests.weights import lived_in, real
 
 SIZES = ((0.35, (96, 96)), (0.35, (97, 129)))
 """Width multiplier; height and width, even and odd."""
-LARGE_SIZES = ((0.35, (160, 160)), (0.35, (224, 225)), (1.0, (96, 96)))
-REAL_SIZES = ((0.35, (160, 160)), (1.0, (96, 96)))
+LARGE_SIZES = (
+    *((0.35, size) for size in ((160, 160), (224, 224), (224, 225))),
+    *((1.0, size) for size in ((96, 96), (97, 129), (160, 160), (224, 224))),
+)
+REAL_SIZES = ((0.35, (160, 160)), (0.35, (225, 224)), (1.0, (96, 96)), (1.0, (97, 129)), (1.0, (224, 224)))
 
 
 def their_model(theirs: KerasProcess, job: str, weights: str, alpha: float, size: tuple[int, int]) -> Arrays:
@@ -54,7 +57,7 @@ def forward(theirs: KerasProcess) -> dict[str, float]:
     return over_sizes(theirs, SIZES, lived_in)
 
 
-@claim("forward-large", 1, "The same on larger images, one side odd, and at full width.")
+@claim("forward-large", 1, "The same on larger images, sides odd and even, and at full width.")
 def forward_large(theirs: KerasProcess) -> dict[str, float]:
     return over_sizes(theirs, LARGE_SIZES, lived_in)
 
@@ -111,7 +114,7 @@ def our_stages(library: ours.Library, size: tuple[int, int], float64: bool) -> A
 
 def stage_modules(library: ours.Library, net: nn.Module) -> dict[str, list[str]]:
     """Path of each of our modules whose output is that of the named layers of Keras."""
-    table = torch_modules(library)
+    table = torch_modules(library, 0.35)
     places: dict[str, list[str]] = {}
     for (name, path), (following, _) in zip(table, [*table[1:], ("", None)], strict=True):
         if path is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-LISTS = ((0.35, None), (1.0, None), (1.0, "avg"))
+LISTS = ((0.25, None), (0.35, None), (1.0, None), (1.0, "avg"))
 
 
 def describe(folder: Path, assets: str | None = None) -> None:

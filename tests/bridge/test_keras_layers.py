@@ -7,20 +7,22 @@ import pytest
 import timm
 import torchvision
 
+from lightning_tl.backbone import Backbone
 from lightning_tl.keras_layers import ALPHAS, Library, mobilenetv2_layers, name_table, torch_modules
 
 TIMM = {0.35: "mobilenetv2_035", 0.5: "mobilenetv2_050", 0.75: "mobilenetv2_075", 1.0: "mobilenetv2_100"}
 
 
-@pytest.mark.parametrize(("alpha", "pooling"), [(0.35, None), (1.0, None), (1.0, "avg")])
+@pytest.mark.parametrize(("alpha", "pooling"), [(0.25, None), (0.35, None), (1.0, None), (1.0, "avg")])
 def test_layers_are_keras_own_in_order(keras_folder: Path, alpha: float, pooling: str | None) -> None:
     theirs = json.loads((keras_folder / "layers.json").read_text())[f"{alpha:g}/{pooling}"]
     ours = mobilenetv2_layers(alpha, pooling == "avg")
     assert [[layer.name, layer.kind] for layer in ours] == theirs["layers"]
-    assert len(ours) == (155 if pooling == "avg" else 154)
+    # At 0.25 the first block is as wide as the stem, and so has a shortcut: expanded_conv_add.
+    assert len(ours) == 154 + (pooling == "avg") + (alpha == 0.25)
 
 
-@pytest.mark.parametrize("alpha", [0.35, 1.0])
+@pytest.mark.parametrize("alpha", [0.25, 0.35, 1.0])
 def test_table_has_keras_variables_in_order_and_shape(keras_folder: Path, alpha: float) -> None:
     theirs = json.loads((keras_folder / "layers.json").read_text())[f"{alpha:g}/None"]["variables"]
     assert [[row.keras, list(row.shape)] for row in name_table("timm", alpha)] == theirs
@@ -39,7 +41,20 @@ def test_last_20_are_the_21_tensors_that_keras_trains(keras_folder: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("alpha", [0.25, 0.35, 1.0])
+def test_unfrozen_are_the_tensors_that_keras_trains(keras_folder: Path, alpha: float) -> None:
+    theirs = json.loads((keras_folder / "layers.json").read_text())[f"{alpha:g}/None"]
+    backbone = Backbone("torchvision/mobilenet_v2", "keras", (96, 97), {"width_mult": alpha})
+    assert [name for name, _ in backbone.layers()] == [name for name, _ in theirs["layers"]]
+    trained = backbone.unfreeze_last(20)
+    sizes = dict(backbone.named_parameters())
+    found = [len(trained), sum(sizes[name].numel() for name in trained)]
+    assert found == [theirs["last_20_tensors"], theirs["last_20_parameters"]]
+    first = len(theirs["layers"]) - 3  # the input alone is before Conv1 and bn_Conv1
+    assert len(backbone.unfreeze_last(first)) == len(backbone.unfreeze_last("all")) - 3
+
+
+@pytest.mark.parametrize("alpha", [0.25, *ALPHAS])
 def test_torchvision_has_these_tensors(alpha: float) -> None:
     _assert_same("torchvision", alpha, torchvision.models.mobilenet_v2(width_mult=alpha))
 

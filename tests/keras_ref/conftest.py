@@ -59,6 +59,11 @@ QUESTIONS: dict[str, Any] = {
     "probabilities": [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]],
     "labels": [0, 1],
     "smoothing": [0.0, 0.1],
+    "f1": {
+        "probabilities": [[0.7, 0.2, 0.1, 0.0], [0.1, 0.3, 0.6, 0.0], [0.2, 0.5, 0.3, 0.0], [0.4, 0.3, 0.3, 0.0]],
+        "labels": [0, 1, 1, 2],
+        "batch": 3,
+    },
 }
 
 
@@ -149,6 +154,17 @@ def _config(folder: Path) -> dict[str, Any]:
         "trainer": {"default_root_dir": str(folder / "run"), "accelerator": "cpu"},
         "keras": {"draws": "shared"},
     }
+
+
+@pytest.fixture(scope="session")
+def lightning_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of ``lightning-tl fit`` on the config and the images of ``keras_side``."""
+    folder = tmp_path_factory.mktemp("lightning")
+    _write_inputs(folder)
+    options = ["--data.batch_size=4", "--data.num_workers=0", "--trainer.enable_progress_bar=false"]
+    done = run_python(["-m", "lightning_tl", "fit", "--config", folder / "config.yaml", *options], folder / "home")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
 
 
 @pytest.fixture

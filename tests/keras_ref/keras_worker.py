@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from keras_ref.backend import select_backend
 
@@ -19,6 +20,7 @@ from keras_ref.augment import Injected, from_config  # noqa: E402
 from keras_ref.backbone import Backbone  # noqa: E402
 from keras_ref.cli import main  # noqa: E402
 from keras_ref.head import SharedDropout, head_kernel, make_loss  # noqa: E402
+from keras_ref.metrics import MacroF1  # noqa: E402
 from keras_ref.naive import statistics_drift  # noqa: E402
 from keras_ref.phase import Phase  # noqa: E402
 from keras_ref.schedule import build_early_stopping, build_scheduler  # noqa: E402
@@ -40,6 +42,9 @@ def answer(folder: Path) -> dict[str, Any]:
         "drift": {"naive": statistics_drift(held=False), "held": statistics_drift(held=True)},
         "trainable": trainable(questions["unfreeze_last"]),
         "schedules": [schedule(Phase(**phase), questions["losses"]) for phase in questions["schedules"]],
+        "f1": [f1(**questions["f1"], one_hot=one_hot) for one_hot in (False, True)],
+        "stock": run_stock(folder, "stock"),
+        "refusal": refusal(folder),
         "loss": [loss(questions["probabilities"], questions["labels"], s) for s in questions["smoothing"]],
     }
 
@@ -78,6 +83,33 @@ def loss(probabilities: list[list[float]], labels: list[int], smoothing: float) 
     """The training loss."""
     target = np.eye(len(probabilities[0]), dtype=np.float32)[labels] if smoothing else np.array(labels)
     return float(make_loss(smoothing)(target, np.array(probabilities, np.float32)))
+
+
+def f1(probabilities: list[list[float]], labels: list[int], batch: int, one_hot: bool) -> float:
+    """The metric of training, over batches."""
+    metric, classes = MacroF1(len(probabilities[0])), len(probabilities[0])
+    for start in range(0, len(labels), batch):
+        label = np.array(labels[start : start + batch])
+        target = np.eye(classes, dtype=np.float32)[label] if one_hot else label
+        metric.update_state(target, np.array(probabilities[start : start + batch], np.float32))
+    return float(metric.result())
+
+
+def run_stock(folder: Path, name: str) -> int:
+    """One phase of the config in the default mode, with Keras' own layers and streams; the exit status."""
+    phases = "[{name: finetune, epochs: 2, lr: 1e-3, unfreeze_last: 20}]"
+    options = ["--keras.draws=keras", "--phases", phases, "--trainer.default_root_dir", str(folder / name)]
+    return main(["fit", "--config", str(folder / "config.yaml"), "--data.batch_size=4", *options])
+
+
+def refusal(folder: Path) -> str:
+    """What a run says whose BatchNorm is in training mode, as by the recipe's words in Keras 3.15."""
+    with patch.object(Backbone, "call", lambda self, scaled: self.base(scaled, training=True)):
+        try:
+            run_stock(folder, "moving")
+        except RuntimeError as error:
+            return str(error)
+    return "nothing"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """The same answers from every backend, held to torch and to what lightning_tl does."""
 
+import csv
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from torchmetrics.classification import MulticlassF1Score
 
 from lightning_tl.augment import from_config
 from lightning_tl.head import linear_head, weighted_loss
@@ -25,6 +28,28 @@ def test_the_naive_form_moves_batchnorm_and_ours_does_not(keras_side: Any) -> No
     assert drift["held"] == 0.0
     # One step at momentum 0.9 over inputs of 3.0. Where this fails, Keras has been repaired: say so in the docs.
     assert drift["naive"] == pytest.approx(0.3, abs=1e-6)
+
+
+def test_a_run_whose_statistics_move_is_refused(keras_side: Any) -> None:
+    assert "BatchNorm has not stayed in inference mode: 14 of 104 moving statistics" in keras_side.answers["refusal"]
+    assert not (keras_side.folder / "moving" / "results.json").exists()
+
+
+def test_a_run_with_keras_own_draws_trains(keras_side: Any) -> None:
+    assert keras_side.answers["stock"] == 0
+    results = json.loads((keras_side.folder / "stock" / "results.json").read_text())
+    assert [(phase["name"], phase["epochs"]) for phase in results["phases"]] == [("finetune", 2)]
+    with (keras_side.folder / "stock" / "metrics.csv").open(newline="") as file:
+        first, second = (float(row["train_loss"]) for row in csv.DictReader(file))
+    assert second < first
+
+
+def test_f1_is_that_of_torchmetrics(keras_side: Any, ref_questions: Any) -> None:
+    asked = ref_questions["f1"]
+    expected = MulticlassF1Score(4, average="macro")(
+        torch.tensor(asked["probabilities"]), torch.tensor(asked["labels"])
+    )
+    assert keras_side.answers["f1"] == pytest.approx([float(expected)] * 2)
 
 
 def test_trainable_tensors_are_those_of_the_last_layers(keras_side: Any) -> None:

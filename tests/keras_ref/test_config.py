@@ -1,15 +1,19 @@
 """Reading the YAML that lightning-tl reads."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import yaml
 
 from keras_ref.cli import main, parse_overrides
 from keras_ref.config import read_config
 from keras_ref.errors import InputError
+from keras_ref.trainer import HARMLESS, NEUTRAL
 
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 CONFIG: dict[str, Any] = {
     "model": {"weights": "none", "augment": [{"class_path": "RandomFlip"}]},
     "data": {"root": "images"},
@@ -55,6 +59,7 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
+        ({"trainer": {"max_epoch": 5}}, "Did you mean trainer.max_epochs?"),
         ({"modle": {}}, "modle: unknown key. Did you mean model?"),
         ({"data": {"root": "x", "image_sise": 96}}, "Did you mean data.image_size?"),
         ({"model": {"backbone": "timm/resnet18"}}, "model.backbone"),
@@ -68,6 +73,8 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "scale_lr": "cubic"}]}, "scale_lr"),
         ({"data": {"root": "x", "image_size": 16}}, "data.image_size"),
         ({"data": {"root": "x", "dataset": "torchvision.datasets.CIFAR10"}}, "data.dataset"),
+        ({"data": {"dataset": "lightning_tl.data.digits.Digits", "split": "keras"}}, "data.split"),
+        ({"model": {"backbone": "timm/mobilenetv2_050", "backbone_args": {"width_mult": 1.0}}}, "width_mult"),
         ({"phases": []}, "phases: none given"),
         ({"phases": [{"name": "head", "epochs": 1}]}, "missing lr"),
         ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "optimizer": "torch.optim.SGD"}]}, "KerasAdam"),
@@ -84,6 +91,54 @@ def test_bad_values_are_named(tmp_path: Path, blocks: dict[str, Any], message: s
         read_config(written(tmp_path, **blocks))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_can_be_read(path: Path) -> None:
+    assert read_config(path).phases
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("max_epochs", 3),
+        ("max_steps", 10),
+        ("min_epochs", 2),
+        ("max_time", "00:01:00:00"),
+        ("precision", "bf16-mixed"),
+        ("precision", "64-true"),
+        ("gradient_clip_val", 0.5),
+        ("accumulate_grad_batches", 2),
+        ("limit_train_batches", 1),  # one batch, where 1.0 is all of them
+        ("limit_val_batches", 0.5),
+        ("overfit_batches", 3),
+        ("fast_dev_run", True),
+        ("val_check_interval", 0.5),
+        ("check_val_every_n_epoch", 2),
+    ],
+)
+def test_what_would_change_the_numbers_is_refused(tmp_path: Path, setting: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"^trainer.{setting}: .*Received: {value!r}"):
+        read_config(written(tmp_path, trainer={setting: value}))
+
+
+def test_lightnings_defaults_and_what_agrees_are_accepted(tmp_path: Path) -> None:
+    parameters = inspect.signature(lightning.Trainer).parameters
+    assert set(parameters) == {*HARMLESS, *NEUTRAL, "max_epochs"}, "decide which settings change the numbers"
+    assert read_config(written(tmp_path, trainer={name: item.default for name, item in parameters.items()}))
+    alike = {"max_epochs": 5, "precision": "32-true", "limit_train_batches": 1.0, "fast_dev_run": False}
+    assert read_config(written(tmp_path, trainer=alike))
+
+
+def test_keys_of_speed_are_ignored(tmp_path: Path) -> None:
+    model = {"fold_batchnorm": False, "channels_last": False, "compile": True, **CONFIG["model"]}
+    data = {"cache": "ram", "cache_folder": "x", "cache_gb": 2.0, **CONFIG["data"]}
+    assert read_config(written(tmp_path, model=model, data=data)) == read_config(written(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "alpha"), [("035", 0.35), ("050", 0.5), ("075", 0.75), ("100", 1.0), ("140", 1.4)])
+def test_timms_names_stand_for_a_width(tmp_path: Path, name: str, alpha: float) -> None:
+    assert read_config(written(tmp_path, model={"backbone": f"timm/mobilenetv2_{name}"})).model.alpha == alpha
 
 
 @pytest.mark.parametrize("args", [["--data.root"], ["data.root=x"]])

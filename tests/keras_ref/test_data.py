@@ -1,7 +1,7 @@
 """The same files, labels, order and pixels as in lightning_tl, read without torch."""
 
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from keras_ref.data import decode as theirs
 from keras_ref.data import open_source
 from keras_ref.data.split_file import write_split
 from keras_ref.errors import InputError
-from keras_ref.options import DataConfig
+from keras_ref.options import DATASET, DataConfig
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data import decode as ours
+from lightning_tl.data.digits import Digits
 
 SPLITS = (
     {"split": "stratified", "val_fraction": 0.3},
@@ -53,6 +54,28 @@ def test_a_split_file_is_read_back(image_folder: Callable[..., Path], tmp_path: 
     write_split(tmp_path / "split.csv", samples)
     again = open_source(DataConfig(root=root, split=str(tmp_path / "split.csv")), seed=99).samples
     assert rows(again) == rows(samples)
+
+
+@pytest.mark.parametrize("options", [{}, {"val_fraction": 0.3, "test_fraction": 0.2}], ids=["val", "val and test"])
+def test_digits_have_the_same_pixels_and_split(options: dict) -> None:
+    source = open_source(DataConfig(dataset=DATASET, **options), seed=3)
+    module = ImageFolderDataModule(dataset=DATASET, seed=3, **options)
+    assert rows(source.samples) == rows(module.samples)
+    assert (source.class_names, source.test_split) == (module.class_names, module.test_split)
+    images = {f"train/{number}": np.asarray(image) for number, (image, _) in enumerate(Digits())}
+    assert len(images) == len(source.samples) == 1797
+    for sample in source.samples:
+        np.testing.assert_array_equal(source.read(sample.path), images[sample.path])
+
+
+def test_a_split_file_of_the_digits_is_read_back(tmp_path: Path) -> None:
+    samples = open_source(DataConfig(dataset=DATASET), seed=3).samples
+    write_split(tmp_path / "split.csv", samples)
+    options = DataConfig(dataset=DATASET, split=str(tmp_path / "split.csv"))
+    assert rows(open_source(options, seed=99).samples) == rows(samples)
+    write_split(tmp_path / "split.csv", [replace(sample, path=f"x/{sample.path}") for sample in samples])
+    with pytest.raises(InputError, match="another data set"):
+        open_source(options, seed=99)
 
 
 def test_bad_images_are_named_or_left_out(image_folder: Callable[..., Path]) -> None:

@@ -1,0 +1,54 @@
+"""The ``trainer`` block: what is of Lightning alone is ignored, what would change the numbers is refused.
+
+differs: in lightning_tl these are the arguments of Lightning's own Trainer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras_ref.errors import InputError
+
+HARMLESS = (
+    "accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "num_sanity_val_steps",
+    "log_every_n_steps", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+    "enable_autolog_hparams", "gradient_clip_algorithm", "deterministic", "benchmark", "inference_mode",
+    "use_distributed_sampler", "profiler", "detect_anomaly", "barebones", "plugins", "sync_batchnorm",
+    "reload_dataloaders_every_n_epochs", "default_root_dir", "model_registry",
+)  # fmt: skip
+"""Where and how Lightning runs: not what is computed."""
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "precision": (None, 32, "32", "32-true"),
+    "gradient_clip_val": (None, 0, 0.0),
+    "accumulate_grad_batches": (None, 1),
+    "limit_train_batches": (None, 1.0),
+    "limit_val_batches": (None, 1.0),
+    "limit_test_batches": (None, 1.0),
+    "limit_predict_batches": (None, 1.0),
+    "overfit_batches": (None, 0, 0.0),
+    "fast_dev_run": (None, False, 0),
+    "val_check_interval": (None, 1.0),
+    "check_val_every_n_epoch": (None, 1),
+    "min_epochs": (None, 0, 1),
+    "min_steps": (None, 0),
+    "max_steps": (None, -1),
+    "max_time": (None,),
+}
+"""Values at which a setting changes nothing. ``1`` batch is no ``1.0``, all of them."""
+
+
+def check_trainer(values: Mapping[str, Any], epochs: int) -> None:
+    """Refuse settings that the reference does not follow.
+
+    Args:
+        values: the block; its keys are known.
+        epochs: of all phases together, which own their number.
+
+    Raises:
+        InputError: a setting that would change the numbers, named.
+    """
+    for key, neutral in {**NEUTRAL, "max_epochs": (None, -1, epochs)}.items():
+        value = values.get(key)
+        if not any(value == known and type(value) is type(known) for known in neutral):
+            known = ", ".join("null" if item is None else str(item) for item in neutral)
+            raise InputError(f"trainer.{key}: the reference does not follow it; give {known}. Received: {value!r}.")
