@@ -16,7 +16,7 @@ MEANS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("compiled step", "resident", {"compile": False}),
     ("channels last", "resident", {"channels_last": False}),
     ("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
-    ("decoded images kept", "files", {"cache": False}),
+    ("decoded images kept", "files", {"cache": "none"}),
 )
 """What lightning-tl does to be fast, the source on which it shows, and the option that switches it off; options that
 the installed version does not have are left out."""

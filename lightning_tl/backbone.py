@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
+from lightning_tl.folding import Pair, find_pairs, fold_frozen
 from lightning_tl.keras_layers import torch_modules
 
 Convention = Literal["keras", "torch"]
@@ -35,6 +36,8 @@ class Backbone(nn.Module):
         convention: how strided convolutions pad, BatchNorm's epsilon and momentum, and pixel scaling.
         image_size: (height, width) the network will see, in pixels; some timm models are built for one size.
         options: further constructor arguments of the network, for example ``{"width_mult": 0.35}``.
+        fold_batchnorm: compute frozen BatchNorm inside the convolution before it; see ``lightning_tl.folding``.
+        channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
 
     Raises:
         InputError: unknown name or options, or a convention that the network does not have.
@@ -46,9 +49,13 @@ class Backbone(nn.Module):
         convention: Convention,
         image_size: tuple[int, int],
         options: Mapping[str, Any] | None = None,
+        fold_batchnorm: bool = True,
+        channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.name, self.convention, self.image_size = name, convention, image_size
+        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self._pairs: tuple[Pair, ...] = ()
         self.library, _, self.model_name = name.partition("/")
         if convention == "keras" and not self.counts_as_keras:
             raise InputError(
@@ -59,7 +66,7 @@ class Backbone(nn.Module):
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
         self.width = float((options or {}).get("width_mult", 1.0))
         hold_statistics(self.net)
-        self.net.to(memory_format=torch.channels_last)
+        self.net.to(memory_format=self._memory_format)
         divisor, offset = _scaling(self.net, convention)
         self.register_buffer("divisor", divisor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
@@ -68,6 +75,8 @@ class Backbone(nn.Module):
         _check_size(self.net, self.library, name, image_size)
         self.num_features = int(self._probe().shape[1])
         self.train(False)
+        if fold_batchnorm:
+            self._pairs = find_pairs(self.net, self.features, image_size)
 
     @property
     def counts_as_keras(self) -> bool:
@@ -88,15 +97,13 @@ class Backbone(nn.Module):
         return self.pool(self.features(self.scale(images)))
 
     def scale(self, images: Tensor) -> Tensor:
-        """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision.
-
-        Channels come last in memory, which convolutions on every kind of device prefer.
-        """
-        images = images.to(self.divisor.dtype, memory_format=torch.channels_last)
+        """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision."""
+        images = images.to(self.divisor.dtype, memory_format=self._memory_format)
         return images / self.divisor - self.offset
 
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
+        self.fold()
         if self.library == "torchvision":
             return self.net.features(scaled)  # type: ignore[operator, no-any-return]
         return self.net.forward_features(scaled)  # type: ignore[operator, no-any-return]
@@ -106,6 +113,11 @@ class Backbone(nn.Module):
         if self.library == "torchvision":
             return features.mean(dim=(2, 3))
         return self.net.forward_head(features, pre_logits=True)  # type: ignore[operator, no-any-return]
+
+    def fold(self) -> None:
+        """Fold what needs no gradient now; where a compiler traces the network, it must have been called before."""
+        if not torch.compiler.is_compiling():
+            fold_frozen(self._pairs, torch.is_grad_enabled())
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in inference mode; ``mode`` is ignored."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from timm.layers import BatchNormAct2d
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_tl.errors import InputError
@@ -22,11 +22,31 @@ class InferenceBatchNorm1d(_Inference, nn.BatchNorm1d):
 
 
 class InferenceBatchNorm2d(_Inference, nn.BatchNorm2d):
-    """``nn.BatchNorm2d`` that always normalises with its moving statistics."""
+    """``nn.BatchNorm2d`` that always normalises with its moving statistics.
+
+    Attributes:
+        inside: the convolution before it does its work; see ``lightning_tl.folding``.
+    """
+
+    inside = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.BatchNorm2d``, or nothing where the convolution before has done it."""
+        return input if self.inside else super().forward(input)
 
 
 class InferenceBatchNormAct2d(_Inference, BatchNormAct2d):  # type: ignore[misc]  # timm ships no types
-    """timm's BatchNorm with activation that always normalises with its moving statistics."""
+    """timm's BatchNorm with activation that always normalises with its moving statistics.
+
+    Attributes:
+        inside: the convolution before it does the normalising; see ``lightning_tl.folding``.
+    """
+
+    inside = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As ``BatchNormAct2d``, or its activation alone where the convolution before has normalised."""
+        return self.act(self.drop(x)) if self.inside else super().forward(x)  # type: ignore[no-any-return, operator]
 
 
 _INFERENCE: dict[type[nn.Module], type[Any]] = {

@@ -1,7 +1,8 @@
 """The recipe as a LightningModule: scaled pixels, frozen backbone, dropout, linear head."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import lightning
@@ -15,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from lightning_tl import draws
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
+from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.errors import InputError
 from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighted_loss
@@ -54,6 +56,10 @@ class TransferClassifier(lightning.LightningModule):
         class_weights: weight of a class's samples in the training loss; classes not named weigh 1.
         label_smoothing: share of the target spread over all classes, in [0, 1).
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
+        fold_batchnorm: compute frozen BatchNorm inside the convolution before it: the same features, sooner.
+        channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
+        compile: run the backbone through ``torch.compile``; minutes of compilation at the start of each phase, which
+            long runs repay in bfloat16 and on GPUs.
         seed: of augmentation, dropout and the head's initial weights.
         weights_record: where the weights came from; written into checkpoints, not for hand use.
 
@@ -74,6 +80,9 @@ class TransferClassifier(lightning.LightningModule):
         class_weights: dict[str, float] | None = None,
         label_smoothing: float = 0.0,
         backbone_args: dict[str, Any] | None = None,
+        fold_batchnorm: bool = True,
+        channels_last: bool = True,
+        compile: bool = False,
         seed: int = 0,
         weights_record: dict[str, str] | None = None,
     ) -> None:
@@ -85,9 +94,18 @@ class TransferClassifier(lightning.LightningModule):
         self.class_names = tuple(class_names)
         self.label_smoothing, self.seed = label_smoothing, seed
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        self.backbone, self.weights_record = _load_backbone(
-            backbone, weights, convention, cast(tuple[int, int], size), backbone_args, weights_record
+        make = partial(
+            Backbone,
+            backbone,
+            image_size=cast(tuple[int, int], size),
+            options=backbone_args,
+            fold_batchnorm=fold_batchnorm,
+            channels_last=channels_last,
         )
+        self.backbone, self.weights_record = _load_backbone(make, backbone, weights, convention, weights_record)
+        self._compiled = CompiledBackbone(self.backbone) if compile else None
+        # Statistics that never change need not be sent to all ranks at every step (DDP reads this).
+        self._ddp_params_and_buffers_to_ignore = [f"backbone.{name}" for name, _ in self.backbone.named_buffers()]
         transforms = [item if isinstance(item, Augmentation) else from_config(item) for item in augment]
         self.augment = AugmentationPipeline(transforms, fused=fused)
         self.dropout = Dropout(dropout)
@@ -110,6 +128,9 @@ class TransferClassifier(lightning.LightningModule):
                 "class_weights": class_weights,
                 "label_smoothing": label_smoothing,
                 "backbone_args": backbone_args,
+                "fold_batchnorm": fold_batchnorm,
+                "channels_last": channels_last,
+                "compile": compile,
                 "seed": seed,
                 "weights_record": self.weights_record,
             }
@@ -124,7 +145,7 @@ class TransferClassifier(lightning.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""
-        return self.classify(self.backbone(images))
+        return self.classify(self._features(images))
 
     def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
@@ -152,6 +173,7 @@ class TransferClassifier(lightning.LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment training batches on the device; each sample has draws of its own."""
+        self.backbone.fold()  # where steps are compiled, they cannot look at what has changed
         if self._trainer is not None and self.trainer.training:
             images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
             return {**batch, "image": images}
@@ -159,7 +181,7 @@ class TransferClassifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
-        features = self.backbone(batch["image"])
+        features = self._features(batch["image"])
         key = draws.stream_key(self.seed, draws.DROPOUT, self.current_epoch)
         logits = self.classify(features, draws.uniforms(key, batch["index"], features.shape[1]))
         keep = self._keep(batch)
@@ -222,6 +244,10 @@ class TransferClassifier(lightning.LightningModule):
                 part = parts[rank] if same else parts.sum(dim=0) * (rank == 0)
                 setattr(metric, name, part.to(self.device))
 
+    def _features(self, images: Tensor) -> Tensor:
+        """Of the backbone, compiled if asked for: (batch, num_features)."""
+        return (self._compiled or self.backbone)(images)
+
     def _train_metrics(self) -> list[Metric]:
         return [*cast(MetricCollection, self.metrics["train_"]).values(), cast(MeanMetric, self.losses["train_"])]
 
@@ -278,16 +304,15 @@ def _state(metric: Metric) -> dict[str, Tensor]:
 
 
 def _load_backbone(
+    make: Callable[..., Backbone],
     name: str,
     weights: str,
     convention: Literal["auto", "keras", "torch"],
-    size: tuple[int, int],
-    options: Mapping[str, Any] | None,
     record: dict[str, str] | None,
 ) -> tuple[Backbone, dict[str, str]]:
-    """The backbone with its weights, and where they came from."""
+    """The backbone, made for the convention of its weights, with them; and where they came from."""
     if weights == "none":
-        backbone = Backbone(name, "torch" if convention == "auto" else convention, size, options)
+        backbone = make(convention="torch" if convention == "auto" else convention)
         return backbone, record or {"source": "none: random initial weights", "sha256": ""}
     found = find_weights(name, weights)
     if convention not in ("auto", found.convention):
@@ -295,6 +320,6 @@ def _load_backbone(
             f"convention: {found.source} holds weights in the {found.convention} convention. "
             f"Received: {convention}; leave it at auto."
         )
-    backbone = Backbone(name, found.convention, size, options)
+    backbone = make(convention=found.convention)
     load_into(backbone.net, name, found)
     return backbone, {"source": found.source, "sha256": found.sha256}

@@ -1,6 +1,8 @@
-"""Fixtures that all tests share."""
+"""What holds for all tests, and the fixtures they share."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +15,20 @@ from PIL import Image
 torch.set_warn_always(True)
 
 ImageFolderFactory = Callable[..., Path]
+
+CACHE = "LIGHTNING_TL_CACHE"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep decoded images for one run of the tests; processes of pytest-xdist find the folder in their environment."""
+    if not hasattr(config, "workerinput"):
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="lightning_tl_cache_")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(CACHE, ""), ignore_errors=True)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import lightning_tl
 
 ORDER = (
-    "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "backbone", "bridge",
-    "weights", "optim", "phase", "schedule", "head", "classifier", "phases", "runfolder", "checkpoint", "saving",
-    "logger", "evaluate", "collect", "finish", "cli",
+    "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "folding",
+    "backbone", "compiled", "bridge", "weights", "optim", "phase", "schedule", "head", "classifier", "phases",
+    "runfolder", "checkpoint", "saving", "logger", "evaluate", "collect", "finish", "cli",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 

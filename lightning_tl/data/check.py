@@ -2,12 +2,14 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from torch import Tensor
 
 from lightning_tl.data.decode import why_undecodable
 from lightning_tl.data.folder import listed
@@ -28,8 +30,10 @@ class BadImage(NamedTuple):
     reason: str
 
 
-def find_bad_images(paths: Sequence[str], root: str | Path = "") -> tuple[BadImage, ...]:
-    """Decode every file, in as many threads as there are CPUs, and keep none of the pixels.
+def find_bad_images(
+    paths: Sequence[str], root: str | Path = "", use: Callable[[int, Tensor], None] | None = None
+) -> tuple[BadImage, ...]:
+    """Decode every file, in as many threads as there are CPUs.
 
     A GIF counts as an image like any other; since one among photographs is often a placeholder, GIFs are
     logged.
@@ -37,12 +41,19 @@ def find_bad_images(paths: Sequence[str], root: str | Path = "") -> tuple[BadIma
     Args:
         paths: relative to root, or absolute.
         root: folder of the paths.
+        use: called by any thread with the position and the pixels, uint8 (3, height, width), of each file that
+            decodes; without it none are kept.
 
     Returns:
         The files that failed, in the order of ``paths``.
     """
+
+    def look(item: tuple[int, str]) -> str | None:
+        position, path = item
+        return why_undecodable(Path(root, path), None if use is None else partial(use, position))
+
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        reasons = list(pool.map(why_undecodable, (Path(root, path) for path in paths)))
+        reasons = list(pool.map(look, enumerate(paths)))
     bad = tuple(BadImage(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason is not None)
     _tell_gifs(sorted(set(paths) - {image.path for image in bad}))
     return bad

@@ -1,8 +1,8 @@
-"""Samples as a map-style data set of uint8 images of one size."""
+"""Samples as map-style data sets of uint8 images of one size: read one by one, or decoded already."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -86,3 +86,45 @@ class ImageDataset(Dataset[Item]):
         position = ~position if position < 0 else position
         image = resize_image(self.read(self.paths[position]), self.size, self.resize, self.antialias)
         return {"image": image, "label": int(self.labels[position]), "index": index}
+
+
+class KeptImages(Dataset[Item]):
+    """Images that were decoded and resized before; a whole batch is taken at once.
+
+    Args:
+        images: uint8, (all images, 3, height, width), on any device.
+        rows: of ``images``, one per sample.
+        labels: class positions, one per sample.
+        indices: positions in the split file, one per sample.
+    """
+
+    def __init__(self, images: Tensor, rows: Sequence[int], labels: Sequence[int], indices: Sequence[int]) -> None:
+        self.images = images
+        self.rows = torch.tensor(rows, dtype=torch.int64)
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.indices = torch.tensor(indices, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Item:
+        """As ``ImageDataset``."""
+        batch = self.__getitems__([position])
+        return {"image": batch["image"][0], "label": int(batch["label"]), "index": int(batch["index"])}
+
+    def __getitems__(self, positions: Sequence[int]) -> dict[str, Tensor]:
+        """The batch of these positions, as ``DataLoader`` asks for it; ``collate`` has nothing left to do."""
+        given = torch.tensor(positions, dtype=torch.int64)
+        padding = given < 0
+        place = torch.where(padding, ~given, given)
+        rows = self.rows[place].to(self.images.device)
+        return {
+            "image": self.images.index_select(0, rows),
+            "label": self.labels[place],
+            "index": self.indices[place].masked_fill(padding, PADDING),
+        }
+
+    @staticmethod
+    def collate(batch: Any) -> Any:
+        """The batch as it is."""
+        return batch

@@ -67,12 +67,17 @@ def decode_image(path: str | Path) -> Tensor:
         ) from error
 
 
-def why_undecodable(path: str | Path) -> str | None:
-    """Why ``decode_image`` refuses a file, in a few words without its name; None if it decodes."""
+def why_undecodable(path: str | Path, use: Callable[[Tensor], None] | None = None) -> str | None:
+    """Why ``decode_image`` refuses a file, in a few words without its name; None if it decodes.
+
+    ``use`` is given the image, uint8 (3, height, width), that it decodes to.
+    """
     try:
-        decode_image(path)
+        image = decode_image(path)
     except InputError as error:
         return _reason(error.__cause__ or error)
+    if use is not None:
+        use(image)
     return None
 
 

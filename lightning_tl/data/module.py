@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
+from lightning_tl.data.cache import GIGABYTE, CacheMode, Pixels, keep_in_memory
+from lightning_tl.data.cache_file import default_folder, keep_on_disk
 from lightning_tl.data.check import BadImage, BadImagePolicy, apply_policy, find_bad_images
-from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, Item
+from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, Item, KeptImages
 from lightning_tl.data.decode import ResizeMode
 from lightning_tl.data.folder import Sample, list_images
 from lightning_tl.data.loader import ResumableLoader, ignore_sigterm
@@ -43,11 +46,16 @@ class ImageFolderDataModule(LightningDataModule):
         resize: stretch, crop or pad, as Keras does each; see ``resize_image``.
         antialias: smooth images before making them smaller; Keras does not.
         on_bad_image: error, or skip files that cannot be decoded.
-        num_workers: processes that read images; each decodes in one thread.
+        num_workers: processes that read images, each decoding in one thread; none where decoded images are kept.
         seed: of the split and of the order of each epoch.
         dataset: class path of a torchvision data set, such as torchvision.datasets.Flowers102, instead of
             folders. Its own parts are used; where it has no val, that is divided from train.
         dataset_args: further arguments of ``dataset``.
+        cache: where decoded and resized images are kept. disk: in a memory-mapped file, also for later runs, as long
+            as they fit into ``cache_gb``; ram: in this process's memory; device: in the device's; none: they are
+            decoded in every epoch. Images to predict are never kept, and those of ``dataset`` not on disk.
+        cache_folder: of the files; by default $LIGHTNING_TL_CACHE, or the system's folder for caches.
+        cache_gb: of all files in ``cache_folder`` together, in units of 1e9 bytes.
 
     Raises:
         InputError: an argument is out of range; what is wrong with the files shows when they are first
@@ -70,6 +78,9 @@ class ImageFolderDataModule(LightningDataModule):
         seed: int = 0,
         dataset: str | None = None,
         dataset_args: dict[str, Any] | None = None,
+        cache: CacheMode = "disk",
+        cache_folder: str | None = None,
+        cache_gb: float = 10.0,
     ) -> None:
         super().__init__()
         root = None if root is None else os.fspath(root)  # a Path would not load from a checkpoint
@@ -77,7 +88,7 @@ class ImageFolderDataModule(LightningDataModule):
         self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
         self.options = DataOptions(
             root, image_size, batch_size, batch_size_is, split, val_fraction, test_fraction, resize, antialias,
-            on_bad_image, num_workers, seed, dataset, dataset_args or {},
+            on_bad_image, num_workers, seed, dataset, dataset_args or {}, cache, cache_folder, cache_gb,
         )  # fmt: skip
         self._bad_images: tuple[BadImage, ...] = ()
 
@@ -104,7 +115,8 @@ class ImageFolderDataModule(LightningDataModule):
             InputError: files cannot be decoded (or, if they are to be skipped, too few are left).
         """
         source = self._source
-        bad = self._without_bad(source.find_bad([sample.path for sample in source.samples]), len(source.samples))
+        found = self._kept.bad if self._kept else source.find_bad([sample.path for sample in source.samples])
+        bad = self._without_bad(found, len(source.samples))
         samples = tuple(sample for sample in source.samples if sample.path not in bad)
         check_trainable(samples, f"{source.description}, without images that cannot be decoded,")
         return samples
@@ -163,17 +175,40 @@ class ImageFolderDataModule(LightningDataModule):
     def _source(self) -> Source:
         return open_source(self.options)
 
+    @cached_property
+    def _kept(self) -> Pixels | None:
+        """The pixels of the source's samples, row by row; None where they are decoded when needed."""
+        source, options = self._source, self.options
+        paths = [sample.path for sample in source.samples]
+        if options.cache in ("ram", "device"):
+            return keep_in_memory(paths, source.root, options.image_settings, source.read)
+        if options.cache == "none" or source.root is None:
+            return None
+        folder = Path(options.cache_folder) if options.cache_folder else default_folder()
+        return keep_on_disk(paths, source.root, options.image_settings, folder, int(options.cache_gb * GIGABYTE))
+
+    @cached_property
+    def _kept_on_device(self) -> Tensor:
+        """The kept pixels where the loaders take them from."""
+        assert self._kept is not None
+        on_device = self.options.cache == "device" and self.trainer is not None
+        return self._kept.images.to(self.trainer.strategy.root_device) if on_device else self._kept.images  # type: ignore[union-attr]
+
     def _without_bad(self, bad: tuple[BadImage, ...], total: int) -> set[str]:
         """Paths to leave out, as the policy has it."""
         apply_policy(bad, total, self.options.on_bad_image)
         self._bad_images += bad
         return {image.path for image in bad}
 
-    def _dataset(self, split: str) -> ImageDataset:
+    def _dataset(self, split: str) -> ImageDataset | KeptImages:
         label_of = {name: label for label, name in enumerate(self.class_names)}
         chosen = [(index, sample) for index, sample in enumerate(self.samples) if sample.split == split]
-        labels = [label_of[sample.label] for _, sample in chosen]
-        return self._images([sample.path for _, sample in chosen], labels, [index for index, _ in chosen])
+        labels, indices = [label_of[sample.label] for _, sample in chosen], [index for index, _ in chosen]
+        if self._kept is None:
+            return self._images([sample.path for _, sample in chosen], labels, indices)
+        row_of = {sample.path: row for row, sample in enumerate(self._source.samples)}
+        rows = [row_of[sample.path] for _, sample in chosen]
+        return KeptImages(self._kept_on_device, rows, labels, indices)
 
     def _images(
         self, paths: Sequence[str], labels: Sequence[int], indices: Sequence[int], predict: bool = False
@@ -182,22 +217,25 @@ class ImageFolderDataModule(LightningDataModule):
         read = FileReader() if predict and not options.dataset else self._source.read
         return ImageDataset(paths, labels, indices, read, options.size, options.resize, options.antialias)
 
-    def _loader(self, dataset: ImageDataset, shuffle: bool) -> DataLoader[Item]:
+    def _loader(self, dataset: ImageDataset | KeptImages, shuffle: bool) -> DataLoader[Item]:
         kind = ResumableLoader if shuffle else DataLoader
+        kept = isinstance(dataset, KeptImages)
+        workers = 0 if kept else self.options.num_workers  # copying a batch costs less than a process to do it
         loader = kind(
             dataset,
             batch_size=self.device_batch_size,
             sampler=self._sampler(dataset, shuffle),
-            num_workers=self.options.num_workers,
-            persistent_workers=self.options.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=KeptImages.collate if kept else None,
+            pin_memory=torch.cuda.is_available() and not (kept and dataset.images.is_cuda),  # type: ignore[union-attr]
             worker_init_fn=ignore_sigterm,
         )
         if isinstance(loader, ResumableLoader):
             loader.trainer = self.trainer
         return loader
 
-    def _sampler(self, dataset: ImageDataset, shuffle: bool) -> Sampler[int]:
+    def _sampler(self, dataset: ImageDataset | KeptImages, shuffle: bool) -> Sampler[int]:
         trainer = self.trainer
         if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
             return SequentialSampler(dataset)  # Lightning puts one in place of any other, with a warning

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_tl.data.cache import CACHE_MODES, CacheMode, ImageSettings
 from lightning_tl.data.check import BAD_IMAGE_POLICIES, BadImagePolicy
 from lightning_tl.data.decode import RESIZE_MODES, ResizeMode
 from lightning_tl.errors import InputError
@@ -37,6 +38,9 @@ class DataOptions:
     seed: int
     dataset: str | None
     dataset_args: dict[str, Any]
+    cache: CacheMode
+    cache_folder: str | None
+    cache_gb: float
 
     def __post_init__(self) -> None:
         _check_size(self.image_size)
@@ -46,6 +50,9 @@ class DataOptions:
         _check_integer("seed", self.seed, 0)
         _check_choice("resize", self.resize, RESIZE_MODES)
         _check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
+        _check_choice("cache", self.cache, CACHE_MODES)
+        if not isinstance(self.cache_gb, (int, float)) or self.cache_gb <= 0:
+            raise InputError(f"data.cache_gb must be a number of gigabytes above 0. Received: {self.cache_gb!r}.")
         self._check_fractions()
         self._check_split()
         self._check_source()
@@ -70,6 +77,11 @@ class DataOptions:
                 f"Received: {self.batch_size}; give a multiple of {devices}, or set data.batch_size_is to per_device."
             )
         return self.batch_size // devices
+
+    @property
+    def image_settings(self) -> ImageSettings:
+        """What decides the pixels of a decoded file."""
+        return ImageSettings(self.size, self.resize, self.antialias)
 
     @property
     def split_file(self) -> str | None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class Source:
         class_names: in the order of the labels.
         read: from a sample's path to uint8 RGB, shape (3, height, width).
         find_bad: which of these paths cannot be decoded.
+        root: the folder of the paths; None where they are no files.
         description: for messages.
     """
 
@@ -33,6 +35,7 @@ class Source:
     class_names: tuple[str, ...]
     read: Callable[[str], Tensor]
     find_bad: Callable[[Sequence[str]], tuple[BadImage, ...]]
+    root: Path | None
     description: str
 
 
@@ -59,7 +62,7 @@ def _open_folder(options: DataOptions) -> Source:
         samples = stratified_split(scan(root), options.val_fraction, options.test_fraction, options.seed)
     names = tuple(sorted({sample.label for sample in samples}))
     description = f"Split file {options.split_file!r}" if options.split_file else f"data.root {str(root)!r}"
-    return Source(samples, names, FileReader(root), partial(find_bad_images, root=root), description)
+    return Source(samples, names, FileReader(root), partial(find_bad_images, root=root), root, description)
 
 
 def _open_dataset(options: DataOptions) -> Source:
@@ -73,7 +76,7 @@ def _open_dataset(options: DataOptions) -> Source:
         samples = _chosen(samples, options.split_file)
     elif "val" not in parts:
         samples = _with_val(samples, options)
-    return Source(samples, names, reader, _none_bad, f"data.dataset {class_path}")
+    return Source(samples, names, reader, _none_bad, None, f"data.dataset {class_path}")
 
 
 def _none_bad(paths: Sequence[str]) -> tuple[BadImage, ...]:

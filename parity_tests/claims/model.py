@@ -97,7 +97,8 @@ def our_stages(library: ours.Library, size: tuple[int, int], float64: bool) -> A
 
     timm's BatchNorm holds the activation after it, so there it is the ``_relu`` layer's output that is seen.
     """
-    model = ours.classifier(lived_in(0.35), 0.35, size, float64, library).eval()
+    # A convolution that has its BatchNorm folded in has no stage of its own.
+    model = ours.classifier(lived_in(0.35), 0.35, size, float64, library, fold_batchnorm=False).eval()
     found: Arrays = {}
 
     def note(names: list[str]) -> Any:

@@ -96,7 +96,7 @@ def test_workers_give_the_same_batches(root: Path) -> None:
 
 
 def test_workers_decode_in_one_thread(root: Path) -> None:
-    loader = module(root, num_workers=1).train_dataloader()
+    loader = module(root, num_workers=1, cache="none").train_dataloader()
     loader.dataset.read = threads_as_pixel  # type: ignore[attr-defined]
     assert next(iter(loader))["image"].unique().tolist() == [1]
 

@@ -1,0 +1,48 @@
+"""The backbone through ``torch.compile``, for batches of one size, where there is a compiler."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_tl.backbone import Backbone
+
+
+class CompiledBackbone:
+    """Calls a backbone compiled or plainly, whichever works.
+
+    A graph is compiled for the largest batch seen; the last, smaller batch of an epoch takes the plain path rather
+    than minutes of compilation. Training, evaluation and each phase have graphs of their own. Where compiling
+    fails, for want of a compiler or of support for a layer, all is computed plainly from then on, after one warning.
+
+    Args:
+        backbone: whose ``forward`` to compile; weights and folded weights are looked up anew in every call.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.works = True
+        self._compiled: Any = None
+        self._size = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (batch, num_features) of images, as ``Backbone.forward``."""
+        if self._compiled is None:
+            self._compiled = torch.compile(self.backbone, dynamic=False)
+        self._size = max(self._size, len(images))
+        if not self.works or len(images) < self._size or torch.compiler.is_compiling():
+            return self.backbone(images)  # type: ignore[no-any-return]
+        self.backbone.fold()  # compiled code cannot look at what has changed
+        try:
+            return self._compiled(images)  # type: ignore[no-any-return]
+        except Exception as error:  # compilers raise anything; if the network itself is at fault, the next line says so
+            features: Tensor = self.backbone(images)
+            self.works = False
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"model.compile: torch.compile failed, the run goes on without it ({reason}).", stacklevel=2)
+            return features
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Compiled code does not travel to other processes."""
+        return {**self.__dict__, "_compiled": None}

@@ -1,0 +1,153 @@
+"""Decoded images in a memory-mapped file that later runs and other ranks find again."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from lightning_tl.data.cache import GIGABYTE, ImageSettings, Pixels, decode_into
+from lightning_tl.data.check import BadImage
+from lightning_tl.files import replacing, write_text
+
+FOLDER_VARIABLE = "LIGHTNING_TL_CACHE"
+"""Environment variable with the folder of the files."""
+FORMAT = 1
+"""Counts the changes of decoding, resizing and file format that make older files useless."""
+
+
+def keep_on_disk(
+    paths: Sequence[str], root: str | Path, settings: ImageSettings, folder: Path, limit: int
+) -> Pixels | None:
+    """Map the file that holds these images, after writing it if there is none.
+
+    The file's name is a hash of the contents of all images and of ``settings``: whatever changes, another file is
+    used. It is written under another name and then renamed, by one process while others wait, so that neither a
+    killed writer nor a second rank harms it. The files unused for the longest time make room for new ones.
+
+    Args:
+        paths: of the images, relative to root.
+        root: folder of the paths.
+        settings: how they are resized.
+        folder: of the files.
+        limit: of all files in ``folder`` together, in bytes.
+
+    Returns:
+        The images, or None, with a warning, where they would not fit or the folder cannot be written.
+    """
+    needed = int(np.prod(settings.shape(len(paths))))
+    if needed > limit:
+        rank_zero_warn(
+            f"data.cache: {needed / GIGABYTE:.1f} GB of decoded images are more than data.cache_gb, "
+            f"{limit / GIGABYTE:.1f}; they are decoded in every epoch. Raise cache_gb, or set data.cache to none."
+        )
+        return None
+    file = folder / f"{_key(paths, root, settings)}.npy"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(file.with_suffix(".lock")):
+            found = _open(file, paths, settings)
+            if found is None:
+                _make_room(folder, limit - needed, needed)
+                _write(file, paths, root, settings)
+                found = _open(file, paths, settings)
+                rank_zero_info("decoded images are kept in %s (%.1f GB)", file, needed / GIGABYTE)
+        os.utime(file)
+    except OSError as error:
+        rank_zero_warn(f"data.cache: {folder} cannot be written ({error}); images are decoded in every epoch.")
+        return None
+    return found
+
+
+def default_folder() -> Path:
+    """``$LIGHTNING_TL_CACHE``, else ``lightning_tl`` where this system keeps caches."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    if given:
+        return Path(given)
+    caches = os.environ.get("XDG_CACHE_HOME")
+    home = Path.home()
+    return (Path(caches) if caches else home / ("Library/Caches" if sys.platform == "darwin" else ".cache")) / (
+        "lightning_tl"
+    )
+
+
+def _key(paths: Sequence[str], root: str | Path, settings: ImageSettings) -> str:
+    """A hash of the settings and of what the files hold, in their order."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        contents = list(pool.map(_content, (Path(root, path) for path in paths)))
+    whole = hashlib.sha256(repr((FORMAT, settings)).encode())
+    for content in contents:
+        whole.update(content)
+    return whole.hexdigest()[:40]
+
+
+def _content(path: Path) -> bytes:
+    """The hash of a file; of one that cannot be read, the reason, which is no file's hash."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        return str(error.strerror).encode()
+
+
+def _open(file: Path, paths: Sequence[str], settings: ImageSettings) -> Pixels | None:
+    """What ``_write`` wrote; None where there is nothing whole."""
+    try:
+        bad = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["bad"]
+        images = np.load(file, mmap_mode="c", allow_pickle=False)  # copy on write: torch knows no read-only memory
+        if images.shape != settings.shape(len(paths)) or images.dtype != np.uint8:
+            return None
+        return Pixels(torch.from_numpy(images), tuple(BadImage(paths[int(row)], why) for row, why in bad.items()))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return None
+
+
+def _write(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSettings) -> None:
+    """The images, then what is known of them: without that, the file counts for nothing."""
+    for left in file.parent.glob(f".{file.stem[:40]}.*"):  # by a writer that was killed; we hold the lock
+        left.unlink(missing_ok=True)
+    with replacing(file) as temporary:
+        mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=settings.shape(len(paths)))
+        bad = decode_into(torch.from_numpy(mapped), paths, root, settings)
+        mapped.flush()
+        del mapped
+    row_of = {path: row for row, path in enumerate(paths)}
+    write_text(file.with_suffix(".json"), json.dumps({"bad": {row_of[image.path]: image.reason for image in bad}}))
+
+
+def _make_room(folder: Path, rest: int, needed: int) -> None:
+    """Remove files until the others take ``rest`` bytes and the disk has ``needed``; OSError if it has not."""
+    files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    taken = sum(file.stat().st_size for file in files)
+    for file in files:
+        if taken <= rest and shutil.disk_usage(folder).free > needed:
+            break
+        taken -= file.stat().st_size
+        file.with_suffix(".json").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        file.with_suffix(".lock").unlink(missing_ok=True)
+    if (free := shutil.disk_usage(folder).free) <= needed:
+        raise OSError(f"{free / GIGABYTE:.1f} GB free of {needed / GIGABYTE:.1f} needed")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process; on systems without one, files are still whole or absent."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.open("w") as stream:
+        lock: Callable[[int, int], None] = fcntl.flock
+        with contextlib.suppress(OSError):  # a network file system without locks
+            lock(stream.fileno(), fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,200 @@
+"""Decoded images that are kept: the same batches as without, whoever writes them and whatever happens meanwhile."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ImageFolderFactory
+from torch import Tensor
+
+from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data.cache import ImageSettings, Pixels
+from lightning_tl.data.cache_file import FOLDER_VARIABLE, default_folder, keep_on_disk
+from lightning_tl.errors import InputError
+
+COUNTS = {"ants": 7, "bees": 6}
+SETTINGS = ImageSettings((16, 16), "stretch", False)
+BIG = 10**9
+
+
+def module(root: Path, cache: str, **options: Any) -> ImageFolderDataModule:
+    options = {
+        "image_size": 16,
+        "batch_size": 4,
+        "num_workers": 0,
+        "cache_folder": str(root.parent / "kept"),
+        **options,
+    }
+    data = ImageFolderDataModule(str(root), cache=cache, **options)  # type: ignore[arg-type]
+    data.setup("fit")
+    return data
+
+
+def batches(data: ImageFolderDataModule) -> list[dict[str, Tensor]]:
+    return [*data.train_dataloader(), *data.val_dataloader(), *data.test_dataloader()]  # type: ignore[list-item]
+
+
+def files(root: Path) -> list[Path]:
+    return sorted((root.parent / "kept").glob("*.npy"))
+
+
+def keep(root: Path, limit: int = BIG, paths: list[str] | None = None) -> Pixels | None:
+    paths = paths or sorted(str(path.relative_to(root)) for path in root.glob("*/*"))
+    return keep_on_disk(paths, root, SETTINGS, root.parent / "kept", limit)
+
+
+@pytest.mark.parametrize("cache", ["disk", "ram", "device"])
+@pytest.mark.parametrize("options", [{}, {"resize": "pad", "antialias": True}])
+def test_batches_are_those_of_the_plain_path(
+    image_folder: ImageFolderFactory, cache: str, options: dict[str, Any]
+) -> None:
+    root = image_folder(COUNTS)
+    plain, kept = batches(module(root, "none", **options)), batches(module(root, cache, **options))
+    assert len(plain) == len(kept)
+    for ours, theirs in zip(kept, plain, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype for key in ours)
+    assert len(files(root)) == (cache == "disk")
+
+
+def test_a_second_run_decodes_nothing(image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = image_folder(COUNTS)
+    first = batches(module(root, "disk"))
+    monkeypatch.setattr("lightning_tl.data.check.why_undecodable", None)  # whoever decodes now fails
+    second = batches(module(root, "disk"))
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(first, second, strict=True))
+    with pytest.raises(TypeError):
+        module(root, "disk", image_size=20)
+
+
+def test_other_contents_and_settings_have_other_files(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS)
+    module(root, "disk")
+    module(root, "disk", image_size=20)
+    assert len(files(root)) == 2
+    one, other = root / "ants" / "000.jpg", root / "ants" / "002.jpg"
+    one.write_bytes(other.read_bytes())
+    changed = module(root, "disk")
+    assert len(files(root)) == 3
+    plain = module(root, "none")
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(batches(changed), batches(plain), strict=True))
+    os.utime(one)
+    module(root, "disk")
+    assert len(files(root)) == 3, "the contents count, not the time"
+
+
+def test_bad_images_are_known_the_second_time_too(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS)
+    (root / "ants" / "broken.jpg").write_text("no image")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"1 of 14 images cannot be decoded[^']*'ants/broken.jpg'"):
+            _ = module(root, "disk").samples
+    data = module(root, "disk", on_bad_image="skip")
+    assert [image.path for image in data.bad_images] == ["ants/broken.jpg"]
+    plain = module(root, "none", on_bad_image="skip")
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(batches(data), batches(plain), strict=True))
+
+
+@pytest.mark.parametrize("damage", ["no json", "half json", "half file", "no file", "other file"])
+def test_what_a_killed_writer_left_is_written_anew(image_folder: ImageFolderFactory, damage: str) -> None:
+    root = image_folder(COUNTS)
+    whole = keep(root)
+    assert whole is not None
+    wanted = whole.images.clone()
+    (file,) = files(root)
+    note = file.with_suffix(".json")
+    if damage == "no json":
+        note.unlink()
+    elif damage == "half json":
+        note.write_text('{"bad": {')
+    elif damage == "no file":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-100] if damage == "half file" else b"something else")
+    left = file.with_name(f".{file.stem}.left.npy")
+    left.write_bytes(b"half")
+    again = keep(root)
+    assert again is not None
+    assert torch.equal(again.images, wanted)
+    assert not left.exists()
+
+
+def test_several_processes_write_one_file(image_folder: ImageFolderFactory) -> None:
+    root = image_folder({"ants": 40, "bees": 40})
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from lightning_tl import ImageFolderDataModule\n"
+        "data = ImageFolderDataModule(sys.argv[1], image_size=64, num_workers=0)\n"
+        "print(sum(int(b['image'].long().sum()) for b in data.val_dataloader()))\n"
+    )
+    environment = {**os.environ, FOLDER_VARIABLE: str(root.parent / "kept"), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(root), *sys.path], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    sums = {process.communicate(timeout=300)[0].split()[-1] for process in started}
+    assert all(process.returncode == 0 for process in started)
+    plain = ImageFolderDataModule(str(root), image_size=64, num_workers=0, cache="none")
+    assert sums == {str(sum(int(batch["image"].long().sum()) for batch in plain.val_dataloader()))}  # type: ignore[attr-defined]
+    assert len(files(root)) == 1
+
+
+def test_old_files_make_room(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS)
+    every = sorted(str(path.relative_to(root)) for path in root.glob("*/*"))
+    size = 4 * 3 * 16 * 16
+    for first in range(3):
+        assert keep(root, limit=2 * size + 500, paths=every[first : first + 4]) is not None
+        newest = max(files(root), key=lambda file: file.stat().st_mtime_ns)
+        os.utime(newest, (1000 + first, 1000 + first))
+    assert len(files(root)) <= 2
+    assert newest in files(root)
+
+
+def test_too_many_images_are_decoded_in_every_epoch(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS)
+    with pytest.warns(UserWarning, match=r"data.cache: .* more than data.cache_gb.*Raise cache_gb"):
+        data = module(root, "disk", cache_gb=1e-6)
+    plain = module(root, "none")
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(batches(data), batches(plain), strict=True))
+    assert not files(root)
+
+
+def test_a_folder_that_cannot_be_written_costs_speed_alone(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS)
+    with pytest.warns(UserWarning, match=r"data.cache: /proc/kept cannot be written"):
+        data = module(root, "disk", cache_folder="/proc/kept")
+    assert len(batches(data)) == len(batches(module(root, "none")))
+
+
+def test_where_the_files_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "given"))
+    assert default_folder() == tmp_path / "given"
+    monkeypatch.delenv(FOLDER_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_folder() == tmp_path / "lightning_tl"
+
+
+@pytest.mark.parametrize("cache", ["ram", "device"])
+def test_a_torchvision_data_set_can_be_kept_too(cache: str) -> None:
+    options: dict[str, Any] = {
+        "dataset": "torchvision.datasets.FakeData",
+        "dataset_args": {"size": 12, "image_size": [3, 20, 24], "num_classes": 3},
+        "image_size": 16,
+        "batch_size": 4,
+        "num_workers": 0,
+    }
+    kept, plain = (ImageFolderDataModule(cache=mode, **options) for mode in (cache, "disk"))
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(batches(kept), batches(plain), strict=True))
+
+
+@pytest.mark.parametrize(("options", "message"), [({"cache": "disc"}, "cache must be"), ({"cache_gb": 0}, "cache_gb")])
+def test_bad_arguments(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolderDataModule(str(tmp_path), **options)

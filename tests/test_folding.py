@@ -1,0 +1,161 @@
+"""BatchNorm folded into frozen convolutions: the same numbers, and only for as long as nothing of them trains."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_tl.backbone import Backbone
+from lightning_tl.batchnorm import hold_statistics
+from lightning_tl.folding import find_pairs
+
+SIZE = (64, 64)
+PAIRS = {
+    "torchvision/mobilenet_v2": 52,
+    "timm/mobilenetv2_035": 52,
+    "timm/resnet10t": 14,
+    "timm/efficientnet_lite0": 49,
+    "timm/resnetv2_50": 32,
+    "timm/vit_tiny_patch16_224": 0,
+}
+"""Of resnetv2_50's 49 BatchNorms 17 take sums or have their convolution's output used elsewhere too."""
+
+
+def lived_in(name: str, **options: Any) -> Backbone:
+    """A backbone whose moving statistics are those of no fresh network."""
+    backbone = Backbone(name, "torch", SIZE, **options)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return backbone
+
+
+def images(count: int = 2) -> Tensor:
+    return torch.randint(0, 256, (count, 3, *SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+
+
+def folded(backbone: Backbone) -> int:
+    return sum(getattr(module, "folded", None) is not None for module in backbone.modules())
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-13)])
+def test_folded_features_are_the_plain_ones(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    """In float64 to rounding. In float32 as far as random networks stray from their float64 selves, folded or not."""
+    ours, plain = lived_in(name).to(dtype), lived_in(name, fold_batchnorm=False).to(dtype)
+    plain.load_state_dict(ours.state_dict())
+    for backbone in (ours, plain):
+        backbone.unfreeze_last(0)
+    got, wanted = ours(images()), plain(images())
+    assert folded(ours) == PAIRS[name]
+    assert folded(plain) == 0
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
+
+
+def test_what_trains_is_not_folded_and_gets_the_plain_gradients() -> None:
+    ours, plain = lived_in("timm/mobilenetv2_035").double(), lived_in("timm/mobilenetv2_035", fold_batchnorm=False)
+    plain.double().load_state_dict(ours.state_dict())
+    gradients = []
+    for backbone in (ours, plain):
+        backbone.unfreeze_last(20)
+        backbone(images()).square().sum().backward()
+        gradients.append({name: p.grad for name, p in backbone.named_parameters() if p.requires_grad})
+    assert folded(ours) == 52 - 7
+    assert len(gradients[0]) == 21
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-11, atol=1e-12)
+
+
+def test_without_gradients_everything_is_folded() -> None:
+    """So what is evaluated in a phase is what its checkpoint computes."""
+    backbone, loaded = lived_in("timm/mobilenetv2_035"), lived_in("timm/mobilenetv2_035")
+    backbone.unfreeze_last(20)
+    loaded.load_state_dict(backbone.state_dict())
+    loaded.unfreeze_last(0)
+    backbone(images())
+    with torch.inference_mode():
+        assert torch.equal(backbone(images()), loaded(images()))
+        assert folded(backbone) == 52
+    backbone(images()).sum().backward()
+    assert folded(backbone) == 52 - 7
+
+
+def changes() -> dict[str, Any]:
+    def load(backbone: Backbone) -> None:
+        other = {name: t * 1.5 if t.is_floating_point() else t for name, t in backbone.state_dict().items()}
+        backbone.load_state_dict(other)
+
+    def write(backbone: Backbone) -> None:
+        with torch.no_grad():
+            next(backbone.parameters()).mul_(2)
+
+    def statistics(backbone: Backbone) -> None:
+        for module in backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.add_(1)  # type: ignore[union-attr, operator]
+
+    def constant(backbone: Backbone) -> None:
+        for module in backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 0.1
+
+    return {f.__name__: f for f in (load, write, statistics, constant)}
+
+
+@pytest.mark.parametrize("change", changes())
+def test_folded_weights_follow_every_change(change: str) -> None:
+    ours, plain = lived_in("timm/resnet10t"), lived_in("timm/resnet10t", fold_batchnorm=False)
+    plain.load_state_dict(ours.state_dict())
+    results = []
+    for backbone in (ours, plain):
+        backbone.unfreeze_last(0)
+        before = backbone(images())
+        changes()[change](backbone)
+        results.append(backbone(images()))
+        assert not torch.allclose(results[-1], before, rtol=1e-3)
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_outside_knows_of_it() -> None:
+    """State dict, parameters and buffers are those of the plain network; copies fold for themselves."""
+    ours, plain = lived_in("timm/mobilenetv2_035"), lived_in("timm/mobilenetv2_035", fold_batchnorm=False)
+    ours.unfreeze_last(0)
+    wanted = ours(images())
+    for what in ("state_dict", "named_parameters", "named_buffers"):
+        names = [list(dict(getattr(backbone, what)())) for backbone in (ours, plain)]
+        assert names[0] == names[1]
+    twin = copy.deepcopy(ours)
+    torch.testing.assert_close(twin(images()), wanted, rtol=0, atol=0)
+    with torch.no_grad():
+        next(twin.parameters()).zero_()
+    assert not torch.allclose(twin(images()), wanted)
+    torch.testing.assert_close(ours(images()), wanted, rtol=0, atol=0)
+
+
+class Shared(nn.Module):
+    """A convolution whose output a BatchNorm and a sum use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        once = self.conv(images)
+        return self.norm(once) + once  # type: ignore[no-any-return]
+
+
+def test_an_output_that_others_use_too_is_left_alone() -> None:
+    net = Shared()
+    hold_statistics(net)
+    net.train(False)
+    assert find_pairs(net, net, (8, 8)) == ()
+    assert type(net.conv) is nn.Conv2d
+    assert torch.equal(net.norm.running_mean, torch.zeros(4))  # type: ignore[arg-type]
