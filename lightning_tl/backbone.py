@@ -99,7 +99,7 @@ class Backbone(nn.Module):
     def scale(self, images: Tensor) -> Tensor:
         """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision."""
         images = images.to(self.divisor.dtype, memory_format=self._memory_format)
-        return images / self.divisor - self.offset
+        return (images / self.divisor).sub_(self.offset)  # in place: the time goes into new memory
 
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
