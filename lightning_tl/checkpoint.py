@@ -85,7 +85,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _known(data: dict[str, Any]) -> dict[str, Any]:
-    """Data settings without a data set that is neither torchvision's nor ours: a file must not choose what is called."""
+    """Data settings without a data set other than torchvision's and ours: a file must not choose what is called."""
     dataset = data.get("dataset")
     torchvisions = str(dataset).removeprefix("torchvision.datasets.") in torchvision.datasets.__all__
     if dataset is None or torchvisions or dataset in OWN_DATASETS:

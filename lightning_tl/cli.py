@@ -71,9 +71,11 @@ class TransferCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Remember whose parser is being built."""
+        """Remember whose parser is being built; what it loads is tensors and plain values."""
         self._building = subcommand
-        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse twice where a checkpoint is given: its data settings are defaults, not overrides."""
@@ -123,6 +125,7 @@ class TransferCLI(LightningCLI):
             return
         if self.checkpoint is not None and self.subcommand == "fit":
             self.run_folder = runfolder.run_folder_of(self.checkpoint.path)
+            runfolder.check_writable(self.run_folder)
         else:
             self.run_folder = runfolder.choose_run_folder(root)
         trainer.default_root_dir = str(self.run_folder)
@@ -165,8 +168,9 @@ class TransferCLI(LightningCLI):
         if self.checkpoint is not None:
             self.checkpoint.require_classes(self.datamodule.class_names)
         if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
-            runfolder.check_space(self.run_folder, self.model)
-            self.datamodule.write_split(self.run_folder / "split.csv")
+            with runfolder.writing(self.run_folder):
+                runfolder.check_space(self.run_folder, self.model)
+                self.datamodule.write_split(self.run_folder / "split.csv")
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint and write what the run leaves behind."""
