@@ -13,8 +13,14 @@ import torchvision
 from lightning_tl.errors import InputError
 from lightning_tl.runfolder import LAST, PREVIOUS, find_checkpoint
 
-DATA_SETTINGS = ("root", "dataset", "dataset_args", "image_size", "resize", "antialias")
+DATA_SETTINGS = (
+    "root", "dataset", "dataset_args", "split", "val_fraction", "test_fraction", "seed", "image_size", "resize",
+    "antialias",
+)  # fmt: skip
 """Data settings that a command on a checkpoint takes from it unless they are given."""
+
+OWN_DATASETS = ("lightning_tl.data.digits.Digits",)
+"""Data sets beside torchvision's that a checkpoint may name: they are part of this package."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _known(data: dict[str, Any]) -> dict[str, Any]:
-    """Data settings without a data set that is not torchvision's own: a file must not choose what is called."""
+    """Data settings without a data set other than torchvision's and ours: a file must not choose what is called."""
     dataset = data.get("dataset")
-    if dataset is None or str(dataset).removeprefix("torchvision.datasets.") in torchvision.datasets.__all__:
+    torchvisions = str(dataset).removeprefix("torchvision.datasets.") in torchvision.datasets.__all__
+    if dataset is None or torchvisions or dataset in OWN_DATASETS:
         return data
     warnings.warn(
-        f"The checkpoint was trained on {dataset!r}, which is none of torchvision's data sets and is not imported on "
+        f"The checkpoint was trained on {dataset!r}, which is neither torchvision's nor ours and is not imported on "
         "the word of a file: give it again with --data.dataset and --data.dataset_args.",
         stacklevel=3,
     )

@@ -71,9 +71,11 @@ class TransferCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Remember whose parser is being built."""
+        """Remember whose parser is being built; what it loads is tensors and plain values."""
         self._building = subcommand
-        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse twice where a checkpoint is given: its data settings are defaults, not overrides."""
@@ -84,7 +86,10 @@ class TransferCLI(LightningCLI):
         settings = self.config[command]
         root = settings.trainer.default_root_dir or DEFAULT_ROOT
         self.checkpoint = find_info(settings.get("ckpt_path"), root)
-        defaults = {f"data.{key}": value for key, value in self.checkpoint.data.items()}
+        known = dict(self.checkpoint.data)
+        if command == "predict" and settings.data.root is not None:  # a folder of images, not the run's data set
+            known = {key: value for key, value in known.items() if key not in ("dataset", "dataset_args")}
+        defaults = {f"data.{key}": value for key, value in known.items()}
         self._subcommand_parsers[command].set_defaults(defaults)
         super().parse_arguments(parser, args)
         self.config[command].ckpt_path = str(self.checkpoint.path)
@@ -92,10 +97,12 @@ class TransferCLI(LightningCLI):
             self._use_split_of_run(self.config[command].data)
 
     def _use_split_of_run(self, data: Any) -> None:
-        """Keep to the images that the run trained on and held out, unless another split or root is asked for."""
+        """Keep to the images that the run trained on and held out, unless another split file or root is asked for."""
         assert self.checkpoint is not None
+        run = self.checkpoint.data
         split = runfolder.run_folder_of(self.checkpoint.path) / "split.csv"
-        if data.split in SPLIT_METHODS and data.root == self.checkpoint.data.get("root") and split.is_file():
+        as_in_run = data.split in (*SPLIT_METHODS, run.get("split")) and _same_path(data.root, run.get("root"))
+        if as_in_run and split.is_file():
             data.split = str(split)
 
     def _parse_ckpt_path(self) -> None:
@@ -118,6 +125,7 @@ class TransferCLI(LightningCLI):
             return
         if self.checkpoint is not None and self.subcommand == "fit":
             self.run_folder = runfolder.run_folder_of(self.checkpoint.path)
+            runfolder.check_writable(self.run_folder)
         else:
             self.run_folder = runfolder.choose_run_folder(root)
         trainer.default_root_dir = str(self.run_folder)
@@ -160,8 +168,9 @@ class TransferCLI(LightningCLI):
         if self.checkpoint is not None:
             self.checkpoint.require_classes(self.datamodule.class_names)
         if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
-            runfolder.check_space(self.run_folder, self.model)
-            self.datamodule.write_split(self.run_folder / "split.csv")
+            with runfolder.writing(self.run_folder):
+                runfolder.check_space(self.run_folder, self.model)
+                self.datamodule.write_split(self.run_folder / "split.csv")
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint and write what the run leaves behind."""
@@ -228,6 +237,13 @@ def main(args: Sequence[str] | None = None) -> int:
 def _as_list(value: Any) -> list[Any]:
     """One value or several, as Trainer takes them."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _same_path(first: str | None, second: str | None) -> bool:
+    """Whether both name one place, however they are written; or both none."""
+    if first is None or second is None:
+        return first is second
+    return Path(first).resolve() == Path(second).resolve()
 
 
 def _printable(text: str) -> str:

@@ -74,6 +74,7 @@ class PhasedFinetuning(Callback):
         _settle_rates(trainer, self.phases)
         self._trainer = trainer
         self._set_epochs(trainer)
+        self.history, self._clock = [], 0.0  # of an earlier fit
         for phase in (*reversed(self.phases),):
             pl_module.set_phase(phase)
             pl_module.configure_optimizers()

@@ -1,12 +1,14 @@
 """The run folder: where it is, whether it can be written, and what a run's files are called."""
 
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
 
 from lightning_tl.errors import InputError
-from lightning_tl.files import write_text
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
@@ -25,17 +27,31 @@ def choose_run_folder(root: str | Path) -> Path:
         raise InputError(
             f"trainer.default_root_dir: {str(root)!r} is no UTF-8, which the files of a run need. Give another folder."
         )
-    folder = root
+    with writing(root):
+        used = root.exists() and (not root.is_dir() or any(root.iterdir()))
+        numbered = (root / f"run_{n}" for n in range(1, 10**9))
+        folder = next(path for path in numbered if not path.exists()) if used else root
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Write a byte in ``folder``, created if need be, and leave nothing. Raises InputError if that fails."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"w")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise InputError in place of an OSError from writing to the run folder."""
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            folder = next(path for n in range(1, 10**9) if not (path := root / f"run_{n}").exists())
-        write_text(folder / "probe", "writable")
-        (folder / "probe").unlink()
+        yield
     except OSError as error:
         raise InputError(
             f"trainer.default_root_dir: the run folder {folder} cannot be written: {error}. Give another folder."
         ) from error
-    return folder
 
 
 def run_folder_of(checkpoint: str | Path) -> Path:

@@ -137,7 +137,7 @@ class LastCheckpoint(Checkpoint):
             logger.save()
         if trainer.is_global_zero and self.path.is_file():
             keep_previous(self.path)
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)  # all of the state
         self._saved_step = trainer.global_step
 
     def _restore_handler(self) -> None:

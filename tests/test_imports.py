@@ -1,6 +1,9 @@
 """Data flows one way: a module imports only from its left."""
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ ORDER = (
     "runfolder", "checkpoint", "saving", "logger", "evaluate", "collect", "finish", "cli",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
+ROOT = PACKAGE.parent
+MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "tensorflow-cpu": "tensorflow"}
 
 
 def imported(path: Path) -> set[str]:
@@ -45,3 +50,32 @@ def test_keras_is_imported_only_where_keras_files_are_written() -> None:
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "keras")
     }
     assert users <= {"bridge/write.py", "bridge/keras_process.py", "bridge/keras_writer.py"}, users
+
+
+def declared() -> dict[str, list[str]]:
+    """Names of pyproject's dependencies, lower case, by extra; those of the package itself under ``core``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = {"core": project["dependencies"], **project["optional-dependencies"]}
+    names = {
+        extra: [re.split(r"[\[<>=~!; ]", entry)[0].lower() for entry in entries] for extra, entries in lists.items()
+    }
+    return {extra: [name for name in found if name != "lightning-tl"] for extra, found in names.items()}
+
+
+@pytest.mark.parametrize("package", ["lightning_tl", "keras_ref"])
+def test_what_is_imported_is_declared(package: str) -> None:
+    """What another dependency happens to bring along can go away with its next release."""
+    nodes = [node for path in (ROOT / package).rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    foreign = {name.split(".")[0] for name in named} - set(sys.stdlib_module_names) - {"lightning_tl", "keras_ref"}
+    extras = declared()
+    known = {MODULE_OF.get(name, name) for extra in ("core", "demo", "jax", "tensorflow") for name in extras[extra]}
+    assert foreign <= known
+
+
+def test_every_dependency_is_pinned() -> None:
+    pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", pin) for pin in pins)
+    wanted = {name for names in declared().values() for name in names}
+    assert {pin.partition("==")[0].lower() for pin in pins} == wanted

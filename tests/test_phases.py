@@ -7,11 +7,15 @@ from typing import Any
 import lightning
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 from training import PHASES, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl import InputError, KerasAdam, PhasedFinetuning, TransferClassifier
+
+FEW_LAYERS = "timm/test_efficientnet"
+"""For torch.compile, which traces them one by one."""
 
 
 class Recorder(Callback):
@@ -167,6 +171,38 @@ def test_any_optimizer_class_weights_clipping_and_accumulation_work_across_phase
     assert trainer.global_step == 8
 
 
+def test_clipping_accumulation_class_weights_and_smoothing_act_in_every_phase(fit: Fit) -> None:
+    """Plain SGD at rate 1 moves by the clipped gradient, so the length of a step is the clip value."""
+    weights = torch.tensor([1.0, 1.0, 3.0])
+
+    def flat(module: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+    class Steps(Callback):
+        def __init__(self) -> None:
+            self.moved: list[float] = []
+            self.losses: list[tuple[float, float]] = []
+
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            self.before = flat(pl_module)
+            with torch.no_grad():
+                each = F.cross_entropy(pl_module(batch["image"]), batch["label"], reduction="none", label_smoothing=0.1)
+            self.wanted = float((each * weights[batch["label"]]).mean())
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.moved.append(float((flat(pl_module) - self.before).norm()))
+            self.losses.append((float(outputs["loss"]), self.wanted))
+
+    steps = Steps()
+    phases = [{**phase, "lr": 1.0, "epochs": 1, "optimizer": "torch.optim.SGD"} for phase in PHASES]
+    model = {"class_weights": {"red": 3.0}, "label_smoothing": 0.1, "augment": [], "dropout": 0.0}
+    fit(phases, model, callbacks=[steps], gradient_clip_val=0.01, accumulate_grad_batches=2)
+    # 3 batches an epoch, 2 to a step, the last step with one
+    assert steps.moved == pytest.approx([0.0, 0.01, 0.01] * 2, rel=0.01)
+    for loss, wanted in steps.losses:
+        assert 2 * loss == pytest.approx(wanted, rel=1e-4)  # Lightning halves the loss for two batches a step
+
+
 def test_fast_dev_run_visits_every_phase_once(fit: Fit) -> None:
     _, trainer, recorder = fit([{**PHASES[0], "epochs": 50}, PHASES[1]], fast_dev_run=True)
     assert [len(epoch["trainable"]) for epoch in recorder.epochs] == [2, 23]
@@ -180,16 +216,57 @@ def test_overfit_batches_trains_on_the_same_batch(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_compiled_modules_are_compiled_anew_for_each_phase(images: Path, tmp_path: Path, compiled: bool) -> None:
+def test_compiled_modules_train_what_each_phase_says(images: Path, tmp_path: Path, compiled: bool) -> None:
     """A graph captured while the backbone was frozen would never train it."""
     lightning.seed_everything(0, verbose=False)
     data, recorder = make_data(images), Recorder()
-    module = make_model(data)
+    module = make_model(data, backbone=FEW_LAYERS)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     trainer = make_trainer(tmp_path, callbacks=[recorder])
     trainer.fit(torch.compile(module, backend="eager") if compiled else module, data)
     changed = [key for key, value in module.state_dict().items() if not torch.equal(value, before[key])]
     assert sorted(changed) == sorted(recorder.epochs[-1]["trainable"])
+
+
+def test_everything_compiled_is_compiled_anew_at_a_phase_change(images: Path, tmp_path: Path) -> None:
+    """Even where no guard of the compiler asks for it: both phases train the same layers, validation trains none."""
+    compiled: list[str] = []
+    stage = "train"
+
+    def counting(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        compiled.append(stage)
+        return graph.forward
+
+    class Stages(Callback):
+        def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            nonlocal stage
+            stage = f"validation {trainer.current_epoch}"
+
+        def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            nonlocal stage
+            stage = "train"
+
+    data = make_data(images)
+    module = make_model(data, backbone=FEW_LAYERS, augment=[])
+    phases = [{**PHASES[0], "name": name, "epochs": 1} for name in ("one", "two")]
+    trainer = make_trainer(tmp_path, phases, callbacks=[Stages()], num_sanity_val_steps=0, limit_train_batches=1)
+    trainer.fit(torch.compile(module, backend=counting), data)
+    assert {"validation 0", "validation 1"} <= set(compiled)
+
+
+def test_a_second_fit_starts_its_record_anew(images: Path, tmp_path: Path) -> None:
+    callback = PhasedFinetuning([{**PHASES[0], "epochs": 1}])
+    options = {"max_epochs": -1, "accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    images_seen: list[int] = []
+    for _ in range(2):
+        data = make_data(images)
+        trainer = lightning.Trainer(
+            **options, callbacks=[callback], enable_progress_bar=False, default_root_dir=tmp_path
+        )
+        trainer.fit(make_model(data, augment=[]), data)
+        images_seen.append(callback.history[0]["images"])
+    assert [entry["epochs"] for entry in callback.results()] == [1]
+    assert images_seen == [24, 24]
 
 
 def test_max_epochs_beside_phases_must_agree(fit: Fit) -> None:

@@ -18,7 +18,7 @@ from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, I
 from lightning_tl.data.decode import ResizeMode
 from lightning_tl.data.folder import Sample, list_images
 from lightning_tl.data.loader import ResumableLoader, ignore_sigterm
-from lightning_tl.data.options import BatchSizeIs, DataOptions
+from lightning_tl.data.options import SPLIT_METHODS, BatchSizeIs, DataOptions
 from lightning_tl.data.sampler import EpochSampler
 from lightning_tl.data.source import Source, open_source
 from lightning_tl.data.split import check_trainable
@@ -85,11 +85,14 @@ class ImageFolderDataModule(LightningDataModule):
         super().__init__()
         root = None if root is None else os.fspath(root)  # a Path would not load from a checkpoint
         split = os.fspath(split)
-        self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
         self.options = DataOptions(
             root, image_size, batch_size, batch_size_is, split, val_fraction, test_fraction, resize, antialias,
             on_bad_image, num_workers, seed, dataset, dataset_args or {}, cache, cache_folder, cache_gb,
         )  # fmt: skip
+        # A checkpoint is read from other folders too, where these paths would be none or others.
+        root = None if root is None else str(Path(root).absolute())
+        split = split if split in SPLIT_METHODS else str(Path(split).absolute())
+        self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
         self._bad_images: tuple[BadImage, ...] = ()
 
     @property

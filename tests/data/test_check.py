@@ -26,16 +26,22 @@ def test_the_gif_in_hymenoptera_is_an_image_and_told(assets: Path, caplog: pytes
     assert "GIF files among the images, of which the first frame is used: 'imageNotFound.gif'" in caplog.text
 
 
-def test_error_names_every_file_up_to_a_limit() -> None:
-    bad = [BadImage(f"{n}.jpg", "broken") for n in range(25)]
+MANY = [BadImage(f"{n}.jpg", "broken") for n in range(125)]
+
+
+def test_error_names_every_file() -> None:
     with pytest.raises(InputError) as error:
-        apply_policy(bad, 100, "error")
-    message = str(error.value)
-    assert message.startswith("25 of 100 images cannot be decoded.")
-    assert "data.on_bad_image to skip" in message
-    assert "'19.jpg': broken" in message
-    assert "'20.jpg'" not in message
-    assert message.endswith("and 5 more")
+        apply_policy(MANY, 200, "error")
+    first, *lines = str(error.value).splitlines()
+    assert first.startswith("125 of 200 images cannot be decoded.")
+    assert "data.on_bad_image to skip" in first
+    assert lines == [f"  '{n}.jpg': broken" for n in range(125)]
+
+
+def test_skip_names_every_file(caplog: pytest.LogCaptureFixture) -> None:
+    apply_policy(MANY, 200, "skip")
+    (message,) = caplog.messages
+    assert message.splitlines()[1:] == [f"  '{n}.jpg': broken" for n in range(125)]
 
 
 def test_skip_counts_and_lists(caplog: pytest.LogCaptureFixture) -> None:

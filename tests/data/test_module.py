@@ -257,6 +257,17 @@ def test_checkpoints_hold_plain_values(root: Path, tmp_path: Path) -> None:
     assert again.options == module(root, image_size=(8, 8)).options
 
 
+def test_checkpoints_hold_paths_that_other_folders_know(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    data = module("images", split="split.csv")
+    assert (data.hparams["root"], data.hparams["split"]) == (str(root), str(tmp_path / "split.csv"))
+    assert (data.options.root, data.options.split) == ("images", "split.csv")
+    assert module(None, dataset=FAKE).hparams["root"] is None
+    assert module("images", split="keras").hparams["split"] == "keras"
+
+
 def test_it_can_be_sent_to_other_processes(root: Path) -> None:
     data = module(root)
     data.setup("fit")
