@@ -100,6 +100,10 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
         self._end_if_told(trainer)
 
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Let plateau schedules step, which Lightning holds still in an epoch that was resumed in its middle."""
+        trainer.fit_loop._restarting = False
+
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the end of training."""
         self._save(trainer)
