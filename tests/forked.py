@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import warnings
@@ -127,31 +126,32 @@ def check_same_run(run: Path, expected: Path) -> None:
     assert read_results(run) == read_results(expected)
     for name in ("best.ckpt", "last.ckpt"):
         ours, theirs = (torch.load(path / "checkpoints" / name, weights_only=True) for path in (run, expected))
-        assert differences(ours, theirs, (str(run.resolve()), str(expected.resolve()))) == [], name
+        assert differences(ours, theirs) == [], name
     assert curves(run) == curves(expected)
     assert not list(run.glob("checkpoints/.*")), "nothing half written is left behind"
 
 
-def differences(ours: Any, theirs: Any, folders: tuple[str, str], place: str = "") -> list[str]:
-    """Where two checkpoints differ, by more than the clock and their folders' names."""
-    if isinstance(ours, str) and isinstance(theirs, str):
-        return [place] if ours.replace(*folders) != theirs else []
+def differences(ours: Any, theirs: Any, place: str = "") -> list[str]:
+    """Where two checkpoints differ, in more than what is incidental and the folders of their runs."""
     if type(ours) is not type(theirs):
         return [f"{place}: {type(ours).__name__} or {type(theirs).__name__}"]
     if isinstance(ours, torch.Tensor):
         return [] if torch.equal(ours, theirs) and ours.dtype == theirs.dtype else [place]
-    if isinstance(ours, dict):
-        ours = {key.replace(*folders) if isinstance(key, str) else key: value for key, value in ours.items()}
-        if ours.keys() != theirs.keys():
-            return [f"{place}: {sorted(ours.keys() ^ theirs.keys())}"]
-        pairs = [(key, ours[key], theirs[key]) for key in ours if key not in INCIDENTAL]
-    elif isinstance(ours, list | tuple):
-        if len(ours) != len(theirs):
-            return [f"{place}: {len(ours)} or {len(theirs)} elements"]
-        pairs = [(number, *pair) for number, pair in enumerate(zip(ours, theirs, strict=True))]
-    else:
-        return [] if ours == theirs else [f"{place}: {ours} or {theirs}"]
-    return [found for key, one, other in pairs for found in differences(one, other, folders, f"{place}/{key}")]
+    if isinstance(ours, dict | list | tuple):
+        one, other = elements(ours), elements(theirs)
+        if one.keys() != other.keys():
+            return [f"{place}: {sorted(map(str, one.keys() ^ other.keys()))}"]
+        return [found for key in one for found in differences(one[key], other[key], f"{place}/{key}")]
+    return [] if without_folder(ours) == without_folder(theirs) else [f"{place}: {ours} or {theirs}"]
+
+
+def elements(values: Any) -> dict[Any, Any]:
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    return {without_folder(key): value for key, value in items if key not in INCIDENTAL}
+
+
+def without_folder(value: Any) -> Any:
+    return value.rpartition("/checkpoints")[2] if isinstance(value, str) else value
 
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
@@ -161,7 +161,3 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     events = EventAccumulator(str(run)).Reload()
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-
-
-def without_colours(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -1,8 +1,11 @@
 """``kill -9`` at any moment, and the run that continues from the last checkpoint ends as if nothing had happened."""
 
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
+import yaml
 from forked import Run, Starter, at, check_same_run
 
 KILLED = -signal.SIGKILL
@@ -29,3 +32,39 @@ def test_killed_while_it_trains(starter: Starter, whole: Path) -> None:
         run.process(*moment, code=KILLED)
     run.process()
     check_same_run(run.folder, whole)
+
+
+def test_killed_while_it_writes(starter: Starter, whole: Path) -> None:
+    """One run, killed at every step of replacing a file."""
+    run = Run(starter, "writing")
+    run.process(moment=before("os.rename", "last.ckpt", 2), code=KILLED)
+    (half_done,) = (run.folder / "checkpoints").glob(".last.*.ckpt")
+    last = run.folder / "checkpoints" / "last.ckpt"
+    half = {"write": last.stat().st_size // 2}
+    run.process(moment={**before("os.link", ".previous.ckpt", 2), **half}, code=-signal.SIGXFSZ)
+    assert not half_done.exists(), "what a killed process has left is cleaned up"
+    (half_done,) = (run.folder / "checkpoints").glob(".last.*.ckpt")
+    assert half_done.stat().st_size == half["write"]
+    run.process(moment=before("os.rename", "previous.ckpt", 2), code=KILLED)
+    assert last.samefile(last.with_name(".previous.ckpt"))
+    run.process(moment=before("os.rename", "best.ckpt", 1), code=KILLED)
+    run.process(moment={**before("os.rename", "previous.ckpt", 5), **half}, code=-signal.SIGXFSZ)
+    run.process(moment=before("os.rename", "metrics.csv", 1), code=KILLED)
+    run.process(moment=before("os.rename", "predictions.csv", 1), code=KILLED)
+    run.process(moment=before("os.rename", "results.json", 1), code=KILLED)
+    assert "Trainer.fit" in run.process(), "training is over and nothing is trained again"
+    check_same_run(run.folder, whole)
+
+
+def test_a_finished_run_stays_what_it_is(starter: Starter, whole: Path) -> None:
+    run = Run(starter, "finished")
+    shutil.copytree(whole, starter.folder / "finished")
+    run.process()
+    check_same_run(run.folder, whole)
+    config = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert config["ckpt_path"] is None, "the config of a resumed run runs it again from the start"
+
+
+def before(event: str, name: str, count: int) -> dict[str, Any]:
+    """A moment for ``moments.plant``."""
+    return {"event": event, "name": name, "count": count}
