@@ -28,7 +28,8 @@ class RunCheckpointIO(TorchCheckpointIO):
         """Write beside ``path``, flush to the disk, read back, then rename.
 
         Raises:
-            OSError: the folder cannot be written or the disk is full.
+            OSError: the folder cannot be written.
+            RuntimeError: torch's word for a full disk.
             pickle.UnpicklingError: something in the checkpoint is neither tensor nor plain value.
         """
         with replacing(path) as temporary:
@@ -54,10 +55,11 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Know the best so far in a run folder that was moved too: Lightning would forget it and overwrite it."""
-        path = str(Path(str(self.dirpath)) / BEST)
-        scores = {path: score for score in state_dict["best_k_models"].values()}
-        known = {"best_model_path": path, "kth_best_model_path": path} if scores else {}
-        super().load_state_dict({**state_dict, **known, "best_k_models": scores, "dirpath": self.dirpath})
+        folder = Path(str(self.dirpath))
+        scores = {str(folder / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
+        path = next(iter(scores), "")
+        known = {"dirpath": str(folder), "best_k_models": scores, "best_model_path": path, "kth_best_model_path": path}
+        super().load_state_dict({**state_dict, **known})
 
 
 class LastCheckpoint(Checkpoint):

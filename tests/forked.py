@@ -15,8 +15,9 @@ from commands import ONE_THREAD, read_results
 
 STARTER = Path(__file__).parent / "resume" / "starter.py"
 OURS = ("SLURM_", "MASTER_", "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE")
-INCIDENTAL = {"seconds", "current_score", "split"}
-"""What may differ between checkpoints: training time; what Lightning keeps and does not read; how the split was named."""
+INCIDENTAL = {"seconds", "current_score", "split", "num_workers"}
+"""What may differ between checkpoints: training time, what Lightning keeps and does not read, how the split was named,
+how many processes read the images."""
 
 
 @dataclass
@@ -102,7 +103,16 @@ class Run:
         root = self.starter.folder / self.root
         found = [*root.glob("checkpoints/last.ckpt"), *root.glob("run_*/checkpoints/last.ckpt")]
         resume = ("--ckpt_path", "last") if found else ()
-        return ("fit", "--config", "config.yaml", "--trainer.default_root_dir", self.root, *resume, *self.options, *options)
+        return (
+            "fit",
+            "--config",
+            "config.yaml",
+            "--trainer.default_root_dir",
+            self.root,
+            *resume,
+            *self.options,
+            *options,
+        )
 
     def process(self, *options: str, code: int = 0, **start: Any) -> str:
         """One process, which must end with ``code``; what it printed."""
@@ -126,7 +136,8 @@ def check_same_run(run: Path, expected: Path) -> None:
     assert read_results(run) == read_results(expected)
     for name in ("best.ckpt", "last.ckpt"):
         ours, theirs = (torch.load(path / "checkpoints" / name, weights_only=True) for path in (run, expected))
-        assert differences(ours, theirs) == [], name
+        found = differences(ours, theirs)
+        assert not found, f"{name}: {found}"
     assert curves(run) == curves(expected)
     assert not list(run.glob("checkpoints/.*")), "nothing half written is left behind"
 

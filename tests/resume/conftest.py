@@ -9,13 +9,13 @@ from commands import write_workplace
 from forked import Run, Starter
 from training import PHASES
 
-STOPS_AFTER_3 = {"patience": 2, "min_delta": 100.0}
-HALVES_AFTER_3 = {"patience": 1, "factor": 0.5, "threshold": 100.0, "threshold_mode": "abs"}
+STOPS_AFTER_2 = {"patience": 1, "min_delta": 100.0}
+HALVES_AFTER_2 = {"patience": 0, "factor": 0.5, "threshold": 100.0, "threshold_mode": "abs"}
 
 CONFIG: dict[str, Any] = {
     "phases": [
-        {**PHASES[0], "epochs": 6, "early_stopping": STOPS_AFTER_3},
-        {**PHASES[1], "epochs": 4, "start_from": "best", "scheduler": "plateau", "scheduler_args": HALVES_AFTER_3},
+        {**PHASES[0], "epochs": 5, "early_stopping": STOPS_AFTER_2},
+        {**PHASES[1], "epochs": 3, "start_from": "best", "scheduler": "plateau", "scheduler_args": HALVES_AFTER_2},
     ],
     "trainer": {
         "accelerator": "cpu",
@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
     },
     "checkpoint_every_n_steps": 1,
 }
-"""Epochs 0 to 2 in the first phase, which its early stopping ends, and 3 to 6 in the second, the last at half the rate.
+"""Epochs 0 and 1 in the first phase, which early stopping ends, and 2 to 4 in the second, the last at half the rate.
 
 36 images for training make 5 batches an epoch and, two to a step, 3 optimizer steps; ``last.ckpt`` is saved after
 batches 1 and 3 and between epochs. 9 images for validation make 2 batches.

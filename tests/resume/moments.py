@@ -15,17 +15,25 @@ class At(Callback):
     """Sends its own process a signal in one hook; given to the command line as ``trainer.callbacks``.
 
     Args:
-        hook: on_train_epoch_start, on_train_batch_start, on_train_batch_end or on_validation_batch_end.
+        hook: on_train_epoch_start, on_train_batch_start, on_train_batch_end or on_validation_batch_end; or
+            sanity_check for the validation before training.
         epoch: of the run, from 0.
         batch: of the epoch, from 0.
         number: of the signal; SIGKILL cannot be caught.
+        group: send it to the process's group, so to those that read its images too.
     """
 
-    def __init__(self, hook: str, epoch: int, batch: int = 0, number: int = int(signal.SIGKILL)) -> None:
-        self.moment, self.number = (hook, epoch, batch), number
+    def __init__(
+        self, hook: str, epoch: int, batch: int = 0, number: int = int(signal.SIGKILL), group: bool = False
+    ) -> None:
+        self.moment, self.number, self.group = (hook, epoch, batch), number, group
 
     def _at(self, trainer: lightning.Trainer, hook: str, batch: int = 0) -> None:
-        if not trainer.sanity_checking and (hook, trainer.current_epoch, batch) == self.moment:
+        if (hook, trainer.current_epoch, batch) != self.moment:
+            return
+        if self.group:
+            os.killpg(0, self.number)
+        else:
             os.kill(os.getpid(), self.number)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -40,7 +48,7 @@ class At(Callback):
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._at(trainer, "on_validation_batch_end", batch_idx)
+        self._at(trainer, "sanity_check" if trainer.sanity_checking else "on_validation_batch_end", batch_idx)
 
 
 def plant(moment: dict[str, Any]) -> None:

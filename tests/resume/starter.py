@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from moments import plant
 
+from lightning_tl import TransferClassifier
 from lightning_tl.cli import main
 from lightning_tl.logger import event_logger
 
 torch.set_num_threads(1)
-with tempfile.TemporaryDirectory() as folder:
-    event_logger(Path(folder)).experiment.close()  # imports TensorBoard, which each process would import anew
+with tempfile.TemporaryDirectory() as folder:  # what every process would import and look up anew
+    event_logger(Path(folder)).experiment.close()
+    TransferClassifier(["a", "b"], backbone="timm/mobilenetv2_035", weights="none", image_size=32)
 
 
 def enter(job: dict[str, Any]) -> None:
@@ -35,6 +38,7 @@ def enter(job: dict[str, Any]) -> None:
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115  # the old one holds requests read ahead
     os.chdir(job["cwd"])
     os.environ.update(job["environment"])
+    rank_zero_only.rank = int(os.environ.get("SLURM_PROCID", "0"))  # Lightning reads it when it is imported
     sys.argv = ["lightning-tl", *job["argv"]]
 
 

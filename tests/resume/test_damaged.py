@@ -28,15 +28,15 @@ def flip(path: Path) -> None:
 def broken_off(starter: Starter) -> Path:
     """A run killed in the second phase: last.ckpt is of the middle of an epoch, previous.ckpt of its start."""
     run = Run(starter, "broken off")
-    run.process(*at("on_train_batch_start", 5, 2), code=-signal.SIGKILL)
+    run.process(*at("on_train_batch_start", 3, 2), code=-signal.SIGKILL)
     return run.folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [truncate, empty, flip])
 def test_the_one_before_it_continues_the_run(
     starter: Starter, whole: Path, broken_off: Path, damage: Callable[[Path], None]
 ) -> None:
-    """In a copy, so the run folder has moved too."""
     run = Run(starter, damage.__name__)
     checkpoints = Path(shutil.copytree(broken_off, starter.folder / run.root)) / "checkpoints"
     damage(checkpoints / "last.ckpt")
@@ -49,11 +49,13 @@ def test_the_one_before_it_continues_the_run(
 def test_a_damaged_last_never_takes_the_place_of_the_good_one_before_it(
     starter: Starter, whole: Path, broken_off: Path
 ) -> None:
+    """In a copy, so the run folder has moved too, and killed once more before it could save."""
     run = Run(starter, "damaged")
     checkpoints = Path(shutil.copytree(broken_off, starter.folder / run.root)) / "checkpoints"
-    truncate(checkpoints / "last.ckpt")
+    flip(checkpoints / "last.ckpt")
     good = (checkpoints / "previous.ckpt").read_bytes()
-    run.process(moment={"event": "os.rename", "name": "last.ckpt"}, code=-signal.SIGKILL)
+    output = run.process(moment={"event": "os.rename", "name": "last.ckpt"}, code=-signal.SIGKILL)
+    assert "Continuing from the checkpoint before it" in output
     assert (checkpoints / "previous.ckpt").read_bytes() == good
     run.process()
     check_same_run(run.folder, whole)
