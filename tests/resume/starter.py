@@ -7,6 +7,7 @@
 - ``{"wait": PID}`` answers how it ended: the exit status, or minus the signal that killed it.
 """
 
+import gc
 import json
 import os
 import sys
@@ -41,6 +42,9 @@ def enter(job: dict[str, Any]) -> None:
     rank_zero_only.rank = int(os.environ.get("SLURM_PROCID", "0"))  # Lightning reads it when it is imported
     sys.argv = ["lightning-tl", *job["argv"]]
 
+
+gc.collect()
+gc.freeze()  # or every process would look through all of torch once more when it ends
 
 for line in sys.stdin:
     request = json.loads(line)
