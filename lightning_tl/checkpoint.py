@@ -1,7 +1,9 @@
 """What a checkpoint file says about its run, without building the model."""
 
 import pickle
+import struct
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +63,7 @@ def read_info(path: Path) -> CheckpointInfo:
         data = {key: settings[key] for key in DATA_SETTINGS if key in settings}
     except InputError:
         raise
-    except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise InputError(
             f"ckpt_path: not a checkpoint of lightning-tl, or a damaged one. Received: {path} "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})."
@@ -73,6 +75,7 @@ def read_info(path: Path) -> CheckpointInfo:
 
 def _load(path: Path) -> dict[str, Any]:
     """Tensors and plain values; InputError for anything else, which is not unpickled."""
+    _check_sums(path)
     try:
         with warnings.catch_warnings():  # of pickles that are refused in the same breath
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
@@ -82,6 +85,26 @@ def _load(path: Path) -> dict[str, Any]:
             f"ckpt_path: not a checkpoint of lightning-tl, or a damaged one: it holds more than tensors and plain "
             f"values, and pickled objects are never loaded. Received: {path}."
         ) from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums that are stored beside the tensors: torch does not, and would train on flipped bits.
+
+    Raises:
+        InputError: the file is not what ``torch.save`` writes.
+        ValueError: a part of it has changed since.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+            changed = packed[0] if packed else archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise InputError(
+            f"ckpt_path: not a checkpoint of lightning-tl, or a damaged one: no archive of tensors, and pickled "
+            f"objects are never loaded. Received: {path}."
+        ) from error
+    if changed is not None:
+        raise ValueError(f"{changed} is not what was saved")
 
 
 def _known(data: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +136,12 @@ def find_info(name: str | None, root: str | Path) -> CheckpointInfo:
     except InputError as error:
         if path.name != LAST or not previous.is_file():
             raise
-        info = read_info(previous)
+        try:
+            info = read_info(previous)
+        except InputError as second:
+            raise InputError(
+                f"{error} The checkpoint before it, {previous}, cannot be read either. Continue from the best with "
+                "--ckpt_path best, or leave ckpt_path out to train from the start."
+            ) from second
         warnings.warn(f"{error} Continuing from the checkpoint before it, {previous}.", stacklevel=2)
         return info

@@ -1,5 +1,6 @@
 """The command line: LightningCLI with phases, run folders and checkpoints that need no config."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -23,7 +24,7 @@ from lightning_tl.logger import MetricsLogger, event_logger
 from lightning_tl.phase import Phase, make_phases
 from lightning_tl.phases import PhasedFinetuning, check_strategy_name, results_from
 from lightning_tl.ranks import is_first_process
-from lightning_tl.saving import LastCheckpoint, RunCheckpointIO
+from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO
 
 DEFAULT_SEED = 0
 DEFAULT_ROOT = "runs"
@@ -118,7 +119,7 @@ class TransferCLI(LightningCLI):
             make_phases([])
         if self.subcommand == "fit" and settings.ckpt_path is not None:
             self.checkpoint = find_info(settings.ckpt_path, root)
-            settings.ckpt_path = str(self.checkpoint.path)
+            settings.ckpt_path = None  # config.yaml runs the whole run again
             self._use_split_of_run(settings.data)
         if trainer.fast_dev_run or self.subcommand in ("validate", "test") or not is_first_process():
             self.run_folder = Path(root)  # of other ranks: until the first has told them its choice
@@ -172,6 +173,11 @@ class TransferCLI(LightningCLI):
                 runfolder.check_space(self.run_folder, self.model)
                 self.datamodule.write_split(self.run_folder / "split.csv")
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train, from the checkpoint if one was given."""
+        path = None if self.checkpoint is None else str(self.checkpoint.path)
+        self.trainer.fit(**{**kwargs, "ckpt_path": path, "weights_only": True})
+
     def after_fit(self) -> None:
         """Evaluate the best checkpoint and write what the run leaves behind."""
         if self.trainer.fast_dev_run or self.trainer.interrupted:  # type: ignore[attr-defined]
@@ -202,9 +208,7 @@ class TransferCLI(LightningCLI):
 def run_checkpoints(run_folder: Path, every_n_steps: int = 0) -> list[Callback]:
     """Best (lowest validation loss over all phases) and last checkpoint of a run."""
     folder = run_folder / "checkpoints"
-    name = Path(runfolder.BEST).stem
-    best = ModelCheckpoint(dirpath=folder, filename=name, monitor="val_loss", enable_version_counter=False)
-    return [best, LastCheckpoint(folder, every_n_steps)]
+    return [BestCheckpoint(folder), LastCheckpoint(folder, every_n_steps)]
 
 
 def run_loggers(run_folder: Path, first_step: int = 0) -> list[Logger]:
@@ -229,8 +233,9 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"lightning-tl: error: {_printable(str(error))}", file=sys.stderr)
         return 2
     except SIGTERMException as ended:
-        print(f"lightning-tl: {ended}", file=sys.stderr)
-        return ENDED_BY_SIGTERM
+        print(f"lightning-tl: {str(ended) or 'ended by SIGTERM'}", file=sys.stderr)
+        # Lightning kills the process that has started the others on one machine where one of those reports a failure.
+        return ENDED_BY_SIGTERM if os.environ.get("LOCAL_RANK", "0") == "0" else 0
     return 0
 
 

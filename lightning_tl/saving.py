@@ -1,6 +1,7 @@
 """Checkpoints that a run continues from bit for bit, whenever it was killed."""
 
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from lightning_tl.errors import InputError
 from lightning_tl.files import replacing
-from lightning_tl.runfolder import LAST, PREVIOUS
+from lightning_tl.runfolder import BEST, LAST, PREVIOUS
 
 StrPath = str | Path
 
@@ -27,7 +28,8 @@ class RunCheckpointIO(TorchCheckpointIO):
         """Write beside ``path``, flush to the disk, read back, then rename.
 
         Raises:
-            OSError: the folder cannot be written or the disk is full.
+            OSError: the folder cannot be written.
+            RuntimeError: torch's word for a full disk.
             pickle.UnpicklingError: something in the checkpoint is neither tensor nor plain value.
         """
         with replacing(path) as temporary:
@@ -39,6 +41,25 @@ class RunCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Load tensors and plain values alone, whatever ``weights_only`` says."""
         return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``best.ckpt``: the lowest validation loss over all phases.
+
+    Args:
+        folder: of the checkpoints.
+    """
+
+    def __init__(self, folder: StrPath) -> None:
+        super().__init__(dirpath=folder, filename=Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know the best so far in a run folder that was moved too: Lightning would forget it and overwrite it."""
+        folder = Path(str(self.dirpath))
+        scores = {str(folder / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
+        path = next(iter(scores), "")
+        known = {"dirpath": str(folder), "best_k_models": scores, "best_model_path": path, "kth_best_model_path": path}
+        super().load_state_dict({**state_dict, **known})
 
 
 class LastCheckpoint(Checkpoint):
@@ -65,13 +86,27 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self._told_to_end = False
         self._saved_step = 0
+        self._last_is_whole = False
         self._handler: Any = None
 
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Nobody has been told to end."""
+        self._told_to_end = False
+
+    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen for SIGTERM already."""
+        self._listen()
+
+    def on_sanity_check_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Give SIGTERM back: a run that is over does not train."""
+        self._restore_handler()
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Listen for SIGTERM in place of Lightning, whose handler talks to other ranks in the middle of a step."""
-        self._told_to_end, self._saved_step = False, trainer.global_step
-        if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
-            self._handler = signal.signal(signal.SIGTERM, self._note)
+        """Listen for SIGTERM; clean up after a process that was killed while it wrote."""
+        self._listen()
+        self._saved_step = trainer.global_step
+        resumed_from = Path(trainer.ckpt_path or "")
+        self._last_is_whole = self.path.is_file() and resumed_from.is_file() and self.path.samefile(resumed_from)
         if trainer.is_global_zero:
             for half_written in self.path.parent.glob(".*.ckpt"):
                 half_written.unlink()
@@ -100,10 +135,15 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
         self._end_if_told(trainer)
 
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Let plateau schedules step, which Lightning holds still in an epoch that was resumed in its middle."""
+        trainer.fit_loop._restarting = False
+
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the end of training."""
         self._save(trainer)
         self._restore_handler()
+        self._end_if_told(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -120,6 +160,11 @@ class LastCheckpoint(Checkpoint):
             if count["started"] == count["processed"]:
                 count["ready"] = count["started"]
 
+    def _listen(self) -> None:
+        """Note SIGTERM, in place of Lightning, whose handler talks to other ranks in the middle of a step."""
+        if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
+            self._handler = signal.signal(signal.SIGTERM, self._note)
+
     def _note(self, *_: Any) -> None:
         self._told_to_end = True
 
@@ -129,16 +174,17 @@ class LastCheckpoint(Checkpoint):
 
     def _end_if_told(self, trainer: lightning.Trainer) -> None:
         if self._told(trainer):
-            raise SIGTERMException(f"ended by SIGTERM; {self.path} continues the run")
+            after = f"; {self.path} continues the run" if self.path.is_file() else " before the first checkpoint"
+            raise SIGTERMException(f"ended by SIGTERM{after}")
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        """Flush the logs, keep the checkpoint before, write this one."""
+        """Flush the logs, keep the checkpoint before unless it was found damaged, write this one."""
         for logger in trainer.loggers:
             logger.save()
-        if trainer.is_global_zero and self.path.is_file():
+        if trainer.is_global_zero and self._last_is_whole:
             keep_previous(self.path)
         trainer.save_checkpoint(self.path, weights_only=False)  # all of the state
-        self._saved_step = trainer.global_step
+        self._last_is_whole, self._saved_step = True, trainer.global_step
 
     def _restore_handler(self) -> None:
         if self._handler is not None:
@@ -148,7 +194,12 @@ class LastCheckpoint(Checkpoint):
 
 def keep_previous(last: Path) -> None:
     """Give ``last`` a second name beside it, so that the file stays when ``last`` is replaced."""
-    spare = last.with_name(f".{PREVIOUS}")
+    previous, spare = last.with_name(PREVIOUS), last.with_name(f".{PREVIOUS}")
     spare.unlink(missing_ok=True)
-    os.link(last, spare)
-    spare.replace(last.with_name(PREVIOUS))
+    try:
+        os.link(last, spare)
+    except OSError:  # exFAT and many network drives know no second names
+        with replacing(previous) as temporary:
+            shutil.copyfile(last, temporary)
+    else:
+        spare.replace(previous)

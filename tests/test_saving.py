@@ -1,0 +1,116 @@
+"""Checkpoints are written whole or not at all, and hold only what loads without running code."""
+
+import os
+import pickle
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_tl import InputError
+from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO, keep_previous
+
+FULL_DISK = """
+import resource, signal, sys, torch
+from lightning_tl.saving import RunCheckpointIO
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))  # Python ignores the signal; the write fails
+try:
+    RunCheckpointIO().save_checkpoint({"weights": torch.zeros(2**20)}, sys.argv[1])
+except (OSError, RuntimeError) as error:
+    print(type(error).__name__)
+"""
+
+
+def save(content: object, path: Path) -> None:
+    RunCheckpointIO().save_checkpoint(content, path)  # type: ignore[arg-type]
+
+
+def test_a_saved_checkpoint_loads_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "last.ckpt"
+    content = {"weights": torch.arange(5.0), "step": 3, "names": ["a", ("b",)], "dtype": torch.float32}
+    save(content, path)
+    loaded = RunCheckpointIO().load_checkpoint(path)
+    assert torch.equal(loaded.pop("weights"), content["weights"])  # type: ignore[arg-type]
+    assert loaded == {key: value for key, value in content.items() if key != "weights"}
+    assert list(path.parent.iterdir()) == [path]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("value", [Path("here"), RunCheckpointIO, object()], ids=["path", "class", "object"])
+def test_what_would_not_load_is_refused_when_it_is_saved(tmp_path: Path, value: object) -> None:
+    """Not when it is needed, a day later."""
+    path = tmp_path / "last.ckpt"
+    save({"step": 1}, path)
+    with pytest.raises(pickle.UnpicklingError):
+        save({"step": 2, "value": value}, path)
+    assert RunCheckpointIO().load_checkpoint(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save({"step": 1}, path)
+    command = [sys.executable, "-c", FULL_DISK, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() in ("OSError", "RuntimeError")
+    assert RunCheckpointIO().load_checkpoint(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_code_in_a_checkpoint_is_not_run_whatever_the_caller_says(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (ran,)
+
+    torch.save({"state_dict": Payload()}, tmp_path / "evil.ckpt")
+    for weights_only in (None, False, True):
+        with pytest.raises(pickle.UnpicklingError):
+            RunCheckpointIO().load_checkpoint(tmp_path / "evil.ckpt", weights_only=weights_only)
+    assert not ran.exists()
+    torch.load(tmp_path / "evil.ckpt", weights_only=False)
+    assert ran.exists(), "the payload works where it is let"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_the_previous_checkpoint_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """On drives without hard links as well, and over what a killed process has left."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    last = tmp_path / "last.ckpt"
+    (tmp_path / ".previous.ckpt").write_text("half")
+    for content in ("one", "two"):
+        last.write_text(content)
+        keep_previous(last)
+        assert (tmp_path / "previous.ckpt").read_text() == content
+        last.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["previous.ckpt"]
+
+
+def test_the_best_is_known_after_the_folder_has_moved(tmp_path: Path) -> None:
+    old, new = BestCheckpoint(tmp_path / "old"), BestCheckpoint(tmp_path / "new")
+    path, score = str(tmp_path / "old" / "best.ckpt"), torch.tensor(0.5)
+    old.best_model_path = old.kth_best_model_path = path
+    old.best_k_models, old.best_model_score, old.kth_value = {path: score}, score, score
+    new.load_state_dict(old.state_dict())
+    moved = str(tmp_path / "new" / "best.ckpt")
+    assert (new.best_model_path, new.kth_best_model_path, new.best_k_models) == (moved, moved, {moved: score})
+    assert new.best_model_score == new.kth_value == score
+    nothing = BestCheckpoint(tmp_path / "new")
+    nothing.load_state_dict(BestCheckpoint(tmp_path / "old").state_dict())
+    assert (nothing.best_model_path, nothing.best_k_models) == ("", {})
+
+
+def test_a_negative_interval_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="checkpoint_every_n_steps: a number of optimizer steps, or 0. Received: -1"):
+        LastCheckpoint(tmp_path, -1)
