@@ -1,5 +1,7 @@
 """Measure how fast the recipe trains and predicts, here and in Keras; write docs/benchmark.json, .md and .png.
 
+README's table is written with docs/, from the same file.
+
     python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
     python scripts/benchmark.py --quick      # a look in five minutes
 
@@ -23,6 +25,7 @@ from benchmarks.frameworks import FRAMEWORKS, QUICK, select  # noqa: E402
 from benchmarks.machine import describe_machine, merge, require_same_machine  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
+from benchmarks.readme import with_summary  # noqa: E402
 from benchmarks.report import to_markdown  # noqa: E402
 from benchmarks.settings import Settings  # noqa: E402
 from lightning_tl.files import write_text  # noqa: E402
@@ -61,11 +64,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write(content: dict[str, Any], folder: Path) -> None:
-    """benchmark.json, .md and .png into ``folder``."""
+    """benchmark.json, .md and .png into ``folder``; README's table where that lies beside it."""
     write_text(folder / "benchmark.json", json.dumps(content, indent=1) + "\n")
     write_text(folder / "benchmark.md", to_markdown(content))
     if content["rows"]:
         draw(content, folder / "benchmark.png")
+    readme = folder.parent / "README.md"
+    if readme.is_file():
+        write_text(readme, with_summary(readme.read_text(encoding="utf-8"), content))
     print(f"written: {folder / 'benchmark.json'}, .md{', .png' if content['rows'] else ''}")
 
 

@@ -18,6 +18,7 @@ from benchmarks.machine import DifferentMachinesError, describe_machine, merge
 from benchmarks.meter import Meter, Request
 from benchmarks.plot import draw
 from benchmarks.prepare import prepare
+from benchmarks.readme import MARKER, with_summary
 from benchmarks.report import to_markdown
 from benchmarks.rounds import Sample
 from benchmarks.rows import make_rows
@@ -86,6 +87,19 @@ def test_page_and_picture(content: dict[str, Any], tmp_path: Path) -> None:
     assert "They are stated for 2 cores" in page
     draw(content, tmp_path / "benchmark.png")
     assert (tmp_path / "benchmark.png").stat().st_size > 10_000
+
+
+def test_the_readme_has_the_figures_of_the_report(content: dict[str, Any]) -> None:
+    readme = f"# Title\n{MARKER}\nold\n{MARKER}\nend\n"
+    table = with_summary(readme, content)
+    assert "old" not in table
+    assert table.endswith(f"{MARKER}\nend\n")
+    assert "| head, resident | float32 |" in table
+    kept = ROOT / "docs" / "benchmark.json"
+    if kept.is_file():
+        whole = (ROOT / "README.md").read_text(encoding="utf-8")
+        assert whole == with_summary(whole, json.loads(kept.read_text(encoding="utf-8")))
+        assert MARKER in whole
 
 
 @pytest.mark.parametrize("name", ["cpu", "cores", "threads", "memory_gb", "os"])

@@ -14,8 +14,6 @@ from keras_ref.errors import InputError
 BadImagePolicy = Literal["error", "skip"]
 BAD_IMAGE_POLICIES: tuple[BadImagePolicy, ...] = ("error", "skip")
 
-_LISTED = 20
-"""Bad files named in one message."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,8 +57,7 @@ def apply_policy(bad: Sequence[BadImage], total: int, policy: BadImagePolicy) ->
     """
     if not bad:
         return
-    lines = "".join(f"\n  {image.path!r}: {image.reason}" for image in bad[:_LISTED])
-    lines += f"\n  and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
+    lines = "".join(f"\n  {image.path!r}: {image.reason}" for image in bad)
     message = f"{len(bad)} of {total} images cannot be decoded"
     if policy == "error" or len(bad) == total:
         hint = ", or set data.on_bad_image to skip" if len(bad) < total else ""

@@ -1,6 +1,8 @@
 """The training loader: it resumes in the middle of an epoch, and its workers outlive a SIGTERM."""
 
+import os
 import signal
+import threading
 from typing import Any
 
 import lightning
@@ -32,9 +34,19 @@ class ResumableLoader(DataLoader[Item]):
             self.sampler.skip(int(state_dict["batches"]))
 
 
-def ignore_sigterm(worker: int) -> None:
+def outlive_sigterm(worker: int) -> None:
     """Let the main process, which is told to end as well, save a checkpoint before its workers go.
 
-    Schedulers send SIGTERM to every process of a job. Workers end with the loader, or with the main process.
+    Schedulers send SIGTERM to every process of a job; a worker obeys it from its own main process alone, which ends
+    its workers in this way. Where the sender cannot be told (macOS, Windows), a worker ends as others do.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the main process says so."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -17,7 +17,7 @@ from lightning_tl.data.check import BadImage, BadImagePolicy, apply_policy, find
 from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, Item, KeptImages
 from lightning_tl.data.decode import ResizeMode
 from lightning_tl.data.folder import Sample, list_images
-from lightning_tl.data.loader import ResumableLoader, ignore_sigterm
+from lightning_tl.data.loader import ResumableLoader, outlive_sigterm
 from lightning_tl.data.options import SPLIT_METHODS, BatchSizeIs, DataOptions
 from lightning_tl.data.sampler import EpochSampler
 from lightning_tl.data.source import Source, open_source
@@ -232,7 +232,7 @@ class ImageFolderDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             collate_fn=KeptImages.collate if kept else None,
             pin_memory=torch.cuda.is_available() and not (kept and dataset.images.is_cuda),  # type: ignore[union-attr]
-            worker_init_fn=ignore_sigterm,
+            worker_init_fn=outlive_sigterm,
         )
         if isinstance(loader, ResumableLoader):
             loader.trainer = self.trainer

@@ -1,0 +1,55 @@
+"""README's table of speeds: what docs/benchmark.json says, for who reads nothing else."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.targets import Row, best
+
+MARKER = "<!-- benchmark:table -->"
+"""Stands before and after the README's table."""
+PLACES = (
+    ("head", "resident"),
+    ("finetune", "resident"),
+    ("head", "files"),
+    ("finetune", "files"),
+    ("predict", "resident"),
+)
+FAMILIES = {"lightning-tl": "lightning-tl", "keras": "fastest Keras", "plain-lightning": "plain Lightning"}
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """The machine, then images per second of each family's fastest, a line for each phase, source and precision."""
+    machine, settings = content["machine"], content["settings"]
+    lines = [
+        f"Images per second on {machine['cpu']}, {machine['threads']} threads, batches of {settings['batch_size']} at "
+        f"{settings['image_size']} pixels; the recipe's augmentation is inside.",
+        "",
+        "| | precision | " + " | ".join(FAMILIES.values()) + " | times fastest Keras | of the ceiling |",
+        "|---" * (4 + len(FAMILIES)) + "|",
+    ]
+    lines += [
+        _line(content["rows"], phase, source, precision)
+        for phase, source in PLACES
+        for precision in ("float32", "mixed")
+        if best(content["rows"], "lightning-tl", precision, phase, source)
+    ]
+    return "\n".join(lines)
+
+
+def with_summary(readme: str, content: Mapping[str, Any]) -> str:
+    """The README with what stands between the markers replaced, or unchanged where it has none."""
+    pattern = rf"{re.escape(MARKER)}\n.*?{re.escape(MARKER)}"
+    return re.sub(pattern, lambda _: f"{MARKER}\n{summary(content)}\n{MARKER}", readme, flags=re.DOTALL)
+
+
+def _line(rows: Sequence[Row], phase: str, source: str, precision: str) -> str:
+    found = {family: best(rows, family, precision, phase, source) for family in FAMILIES}
+    speeds = ["n/a" if row is None else f"{row['images_per_second']:.0f}" for row in found.values()]
+    ours = found["lightning-tl"]
+    assert ours is not None
+    ratio, share = (
+        "n/a" if ours[name] is None else f"{ours[name]:.2f}"
+        for name in ("ratio_to_fastest_keras", "fraction_of_ceiling")
+    )
+    return f"| {phase}, {source} | {precision} | {' | '.join(speeds)} | {ratio} | {share} |"

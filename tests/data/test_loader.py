@@ -1,0 +1,46 @@
+"""Workers of the loaders: they outlive a scheduler's SIGTERM, and never their main process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ImageFolderFactory
+
+SCRIPT = """
+import os, signal, sys, time
+sys.path[:0] = sys.argv[2:]
+from lightning_tl import ImageFolderDataModule
+data = ImageFolderDataModule(sys.argv[1], image_size=16, batch_size=2, num_workers=1, cache="none")
+loader = data.train_dataloader()
+batches = iter(loader)
+next(batches)
+(worker,) = (process.pid for process in loader._iterator._workers)
+if os.fork() == 0:  # a stranger, as a scheduler is
+    os.kill(worker, signal.SIGTERM)
+    os._exit(0)
+os.wait()
+time.sleep(0.5)
+os.kill(worker, 0)
+print(len(list(batches)), worker, flush=True)
+"""
+"""Ends with a loader and a worker that are still in use."""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of this kind are POSIX's")
+def test_workers_outlive_sigterm_and_end_with_their_process(image_folder: ImageFolderFactory, tmp_path: Path) -> None:
+    root = image_folder({"ants": 8, "bees": 8})
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", tmp_path / "script.py", root, *sys.path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    batches, worker = done.stdout.split()[-2:]
+    assert int(batches) > 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(worker), 0)
