@@ -86,14 +86,19 @@ class EventLogger(TensorBoardLogger):
 
 
 def event_logger(run_folder: Path, first_step: int = 0) -> TensorBoardLogger:
-    """A logger that writes TensorBoard events into ``run_folder`` itself; those from ``first_step`` on are hidden.
-
-    TensorBoard imports TensorFlow wherever it is installed, which costs seconds and brings a second LLVM into the
-    training process; the module ``tensorboard.compat.notf`` is its own switch for using its stub instead.
-    """
-    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    """A logger that writes TensorBoard events into ``run_folder`` itself; those from ``first_step`` on are hidden."""
+    leave_out_tensorflow()
     purge: dict[str, Any] = {"purge_step": first_step} if first_step else {}
     return EventLogger(run_folder, name="", version="", default_hp_metric=False, **purge)
+
+
+def leave_out_tensorflow() -> None:
+    """Call before TensorBoard is imported, which imports TensorFlow wherever that is installed.
+
+    That costs seconds and brings a second LLVM into the process; the module ``tensorboard.compat.notf`` is
+    TensorBoard's own switch for using its stub instead.
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
 def _utf8(value: Any) -> Any:

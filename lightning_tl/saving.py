@@ -72,7 +72,8 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         folder: of the checkpoints.
-        every_n_steps: save after so many optimizer steps, counted over all phases; 0 for epochs alone.
+        every_n_steps: save in the middle of an epoch too, as soon as there were so many optimizer steps since it was
+            saved last; 0 for between epochs alone.
 
     Raises:
         InputError: ``every_n_steps`` is negative.
@@ -87,6 +88,7 @@ class LastCheckpoint(Checkpoint):
         self._told_to_end = False
         self._saved_step = 0
         self._last_is_whole = False
+        self._metrics: dict[str, Tensor] = {}
         self._handler: Any = None
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -104,6 +106,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen for SIGTERM; clean up after a process that was killed while it wrote."""
         self._listen()
+        trainer.callback_metrics.update(self._metrics)
         self._saved_step = trainer.global_step
         resumed_from = Path(trainer.ckpt_path or "")
         self._last_is_whole = self.path.is_file() and resumed_from.is_file() and self.path.samefile(resumed_from)
@@ -125,11 +128,16 @@ class LastCheckpoint(Checkpoint):
         batch: dict[str, Tensor],
         batch_idx: int,
     ) -> None:
-        """Save every few steps, and if the process is to end; the last batch's turn comes after its epoch."""
-        loop = trainer.fit_loop.epoch_loop
-        if loop.batch_progress.is_last_batch or loop._should_accumulate():
+        """Save every few steps, and if the process is to end.
+
+        Not before a validation, which Lightning would leave out in the resumed run: after a step later, or after
+        the epoch.
+        """
+        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        if loop.batch_progress.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher):
             return
-        due = self.every_n_steps > 0 and trainer.global_step % self.every_n_steps == 0
+        due = 0 < self.every_n_steps <= trainer.global_step - self._saved_step
         told = self._told(trainer)
         if due or told:
             self._save(trainer)
@@ -154,11 +162,21 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save the start of an epoch as the state between two: Lightning would take it for the middle of the old."""
+        """Save the start of an epoch as the state between two: Lightning would take it for the middle of the old.
+
+        And the last metrics, which a scheduler may watch in an epoch without validation.
+        """
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
         for count in (progress["total"], progress["current"]):
             if count["started"] == count["processed"]:
                 count["ready"] = count["started"]
+        checkpoint["callback_metrics"] = {name: value.cpu() for name, value in trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the last metrics until training starts, before which Lightning clears its own."""
+        self._metrics = checkpoint.get("callback_metrics", {})
 
     def _listen(self) -> None:
         """Note SIGTERM, in place of Lightning, whose handler talks to other ranks in the middle of a step."""

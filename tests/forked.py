@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from commands import ONE_THREAD, read_results
 
+from lightning_tl.logger import leave_out_tensorflow
+
 STARTER = Path(__file__).parent / "resume" / "starter.py"
 OURS = ("SLURM_", "MASTER_", "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE")
 INCIDENTAL = {"seconds", "current_score", "split", "num_workers"}
@@ -34,7 +36,8 @@ class Process:
 
     @property
     def output(self) -> str:
-        return self.log.read_text()
+        """Without what triton says at the end of a process whose garbage was frozen."""
+        return self.log.read_text().partition("nanobind: leaked")[0]
 
 
 class Starter:
@@ -96,7 +99,7 @@ class Run:
     def folder(self) -> Path:
         """Of the newest attempt: one that was killed before its first checkpoint is left behind."""
         root = self.starter.folder / self.root
-        return max((root, *root.glob("run_*")), key=lambda path: len(path.name) if path != root else 0)
+        return max((root, *root.glob("run_*")), key=lambda path: 0 if path == root else int(path.name[4:]))
 
     def command(self, *options: str) -> tuple[str, ...]:
         """From the last checkpoint, if there is one."""
@@ -167,6 +170,7 @@ def without_folder(value: Any) -> Any:
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     """The scalars that TensorBoard shows, by tag: step and value."""
+    leave_out_tensorflow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TensorBoard's own imports
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from forked import Run, Starter, at, check_same_run
 
@@ -52,6 +53,27 @@ def test_killed_while_it_writes(starter: Starter, whole: Path) -> None:
     check_same_run(run.folder, whole)
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     assert config["ckpt_path"] is None, "the config of a resumed run runs it again from the start"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--trainer.val_check_interval", "0.4", "--trainer.accumulate_grad_batches", "1"),
+        ("--trainer.check_val_every_n_epoch", "2"),
+        ("--trainer.limit_train_batches", "3"),
+    ],
+    ids=lambda options: options[0].rpartition(".")[2],
+)
+def test_killed_where_epochs_and_validations_do_not_coincide(starter: Starter, options: tuple[str, ...]) -> None:
+    """The plateau watches a loss that is older than its epoch; and no validation is left out or done twice."""
+    name = options[0].rpartition(".")[2]
+    whole, run = Run(starter, f"{name} whole", options), Run(starter, name, options)
+    whole.process()
+    for moment in (at("on_train_batch_end", 0, 2), at("on_train_batch_start", 2, 2), at("on_train_batch_end", 3, 2)):
+        run.process(*moment, code=KILLED)
+    run.process()
+    check_same_run(run.folder, whole.folder)
 
 
 def before(event: str, name: str, count: int) -> dict[str, Any]:
