@@ -1,9 +1,11 @@
 """The moments at which the tests beside this end a run."""
 
+import atexit
 import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,25 @@ class At(Callback):
         batch: of the epoch, from 0.
         number: of the signal; SIGKILL cannot be caught.
         group: send it to the process's group, so to those that read its images too.
+        linger: seconds that the first rank takes to end after all else.
     """
 
     def __init__(
-        self, hook: str, epoch: int, batch: int = 0, number: int = int(signal.SIGKILL), group: bool = False
+        self,
+        hook: str,
+        epoch: int,
+        batch: int = 0,
+        number: int = int(signal.SIGKILL),
+        group: bool = False,
+        linger: int = 0,
     ) -> None:
-        self.moment, self.number, self.group = (hook, epoch, batch), number, group
+        self.moment, self.number, self.group, self.linger = (hook, epoch, batch), number, group, linger
 
     def _at(self, trainer: lightning.Trainer, hook: str, batch: int = 0) -> None:
         if (hook, trainer.current_epoch, batch) != self.moment:
             return
+        if trainer.is_global_zero:
+            atexit.register(time.sleep, self.linger)
         if self.group:
             os.killpg(0, self.number)
         else:

@@ -72,10 +72,13 @@ def test_processes_told_to_end(starter: Starter, whole_of_two: Path) -> None:
 
 @pytest.mark.slow
 def test_lightnings_own_processes_all_told_to_end(starter: Starter, whole_of_two: Path) -> None:
-    """Whoever started the others must not be killed for their ending first."""
+    """Who started the others looks every 5 seconds whether one has failed, and must not be killed if it ends last."""
     run = Run(starter, "launched", (*OPTIONS, "--trainer.strategy", "ddp", "--trainer.devices", "2"))
     path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
-    for moment in (at("on_train_batch_start", 1, 2, number=TERM), at("on_validation_batch_end", 2, 0, number=TERM)):
+    for moment in (
+        at("on_train_batch_start", 1, 2, number=TERM, linger=11),
+        at("on_validation_batch_end", 2, 0, number=TERM),
+    ):
         (output,) = finish(start((*COMMAND, *run.command(*moment)), starter.folder, path), code=128 + TERM)
         assert "lightning-tl: ended by SIGTERM; " in output
     finish(start((*COMMAND, *run.command()), starter.folder))
