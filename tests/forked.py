@@ -17,7 +17,7 @@ from lightning_tl.logger import leave_out_tensorflow
 
 STARTER = Path(__file__).parent / "resume" / "starter.py"
 OURS = ("SLURM_", "MASTER_", "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE")
-INCIDENTAL = {"seconds", "current_score", "split", "num_workers"}
+INCIDENTAL = {"seconds", "current_score", "split", "num_workers", "cache"}
 """What may differ between checkpoints: training time, what Lightning keeps and does not read, how the split was named,
 how many processes read the images."""
 

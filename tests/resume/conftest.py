@@ -24,6 +24,7 @@ CONFIG: dict[str, Any] = {
         "accumulate_grad_batches": 2,
         "log_every_n_steps": 1,
     },
+    "data": {"root": "images", "image_size": 32, "batch_size": 8, "num_workers": 0},
     "checkpoint_every_n_steps": 1,
 }
 """Epochs 0 and 1 in the first phase, which early stopping ends, and 2 to 4 in the second, the last at half the rate.

@@ -4,6 +4,7 @@ import atexit
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -42,8 +43,8 @@ class At(Callback):
             return
         if trainer.is_global_zero:
             atexit.register(time.sleep, self.linger)
-        if self.group:
-            os.killpg(0, self.number)
+        if self.group:  # from a process that is none of the job's, as a scheduler is
+            subprocess.run([sys.executable, "-c", f"import os; os.killpg({os.getpgrp()}, {self.number})"], check=False)
         else:
             os.kill(os.getpid(), self.number)
 

@@ -37,6 +37,7 @@ def enter(job: dict[str, Any]) -> None:
     for stream, target in ((0, nothing), (1, log), (2, log)):
         os.dup2(target, stream)
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115  # the old one holds requests read ahead
+    torch.set_num_threads(1)  # torch's pool does not survive a fork, and is not made anew by several threads at once
     os.chdir(job["cwd"])
     os.environ.update(job["environment"])
     rank_zero_only.rank = int(os.environ.get("SLURM_PROCID", "0"))  # Lightning reads it when it is imported

@@ -60,7 +60,7 @@ def test_two_processes_killed(starter: Starter, whole_of_two: Path) -> None:
 @pytest.mark.slow
 def test_processes_told_to_end(starter: Starter, whole_of_two: Path) -> None:
     """What one is told all know; and SLURM tells every process of a job, those too that read images."""
-    run = Run(starter, "two told", (*SLURM, "--data.num_workers", "1"))
+    run = Run(starter, "two told", (*SLURM, "--data.num_workers", "1", "--data.cache", "none"))
     one = ((), at("on_train_batch_start", 1, 2, number=TERM))
     mid_epoch, validating = at("on_train_batch_end", 2, 0, **ALL), at("on_validation_batch_end", 3, 0, **ALL)
     for moments in (one, (mid_epoch, mid_epoch), (validating, validating)):

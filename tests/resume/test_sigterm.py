@@ -12,7 +12,7 @@ from forked import Run, Starter, at, check_same_run
 TERM = int(signal.SIGTERM)
 ENDED = 128 + TERM
 ONLY_EPOCHS = ("--checkpoint_every_n_steps", "0")
-WITH_WORKERS = ("--data.num_workers", "1")
+WITH_WORKERS = ("--data.num_workers", "1", "--data.cache", "none")  # kept images need no workers
 
 
 def steps(run: Run) -> int:
