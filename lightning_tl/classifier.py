@@ -58,8 +58,7 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
         fold_batchnorm: compute frozen BatchNorm inside the convolution before it: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
-        compile: run the backbone through ``torch.compile``; minutes of compilation at the start of each phase, which
-            long runs repay in bfloat16 and on GPUs.
+        compile: run the backbone through ``torch.compile``: minutes of compilation at the start of each phase.
         seed: of augmentation, dropout and the head's initial weights.
         weights_record: where the weights came from; written into checkpoints, not for hand use.
 
@@ -173,7 +172,8 @@ class TransferClassifier(lightning.LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment training batches on the device; each sample has draws of its own."""
-        self.backbone.fold()  # where steps are compiled, they cannot look at what has changed
+        if self._compiler_ctx is not None:  # compiled steps cannot look at what has changed; others do so themselves
+            self.backbone.fold()
         if self._trainer is not None and self.trainer.training:
             images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
             return {**batch, "image": images}
