@@ -30,8 +30,6 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--allow-skips", action="store_true", help="write a report that is not whole")
     options = parser.parse_args(args)
-    warnings.simplefilter("ignore")  # the tests turn them into errors; here they would hide the progress
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     report = examine(all_claims().values(), MUTANTS.values())
     if report.skipped and not options.allow_skips:
         print("Nothing is written, since not everything was examined (--allow-skips):", *report.skipped, sep="\n- ")
@@ -51,4 +49,7 @@ def write(report: Report, root: Path) -> None:
 
 
 if __name__ == "__main__":
+    # For the whole process, so not in main(), which a test calls: warnings and remarks would hide the progress.
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     sys.exit(main())
