@@ -2,7 +2,7 @@
 
 import sys
 
-from lightning_tl.cli import main
+from lightning_tl.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

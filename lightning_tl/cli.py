@@ -217,7 +217,7 @@ def run_loggers(run_folder: Path, first_step: int = 0) -> list[Logger]:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Bad input is one message without a traceback."""
+    """Run the command line; returns the exit status. Raises InputError for bad input, told by ``command.main``."""
     try:
         TransferCLI(
             TransferClassifier,
@@ -229,9 +229,6 @@ def main(args: Sequence[str] | None = None) -> int:
             load_from_checkpoint_support=False,
             args=None if args is None else list(args),
         )
-    except InputError as error:
-        print(f"lightning-tl: error: {_printable(str(error))}", file=sys.stderr)
-        return 2
     except SIGTERMException as ended:
         print(f"lightning-tl: {str(ended) or 'ended by SIGTERM'}", file=sys.stderr)
         # Lightning kills the process that has started the others on one machine where one of those reports a failure.
@@ -249,11 +246,6 @@ def _same_path(first: str | None, second: str | None) -> bool:
     if first is None or second is None:
         return first is second
     return Path(first).resolve() == Path(second).resolve()
-
-
-def _printable(text: str) -> str:
-    """``text`` with control characters escaped: a class name must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _seed(value: bool | int) -> int:

@@ -10,3 +10,8 @@ class InputError(ValueError):
 
 class DivergenceError(RuntimeError):
     """The processes of one run no longer hold the same weights; the message names the first tensor."""
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters escaped: a file's or class's name must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -20,7 +20,11 @@ CACHE = "LIGHTNING_TL_CACHE"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep decoded images for one run of the tests; processes of pytest-xdist find the folder in their environment."""
+    """Keep decoded images for one run of the tests; processes of pytest-xdist find the folder in their environment.
+
+    An unexpected error of the command line shows where it was.
+    """
+    os.environ["LIGHTNING_TL_TRACEBACK"] = "1"
     if not hasattr(config, "workerinput"):
         os.environ[CACHE] = tempfile.mkdtemp(prefix="lightning_tl_cache_")
 

@@ -23,7 +23,7 @@ from torchvision.io import decode_image
 from training import AUGMENT, PHASES, SMALL, draw_images
 
 from lightning_tl import TransferClassifier
-from lightning_tl.cli import main
+from lightning_tl.command import main
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ from commands import COMMAND, finish, start
 from PIL import Image
 from training import AUGMENT, SMALL
 
-from lightning_tl.cli import main
+from lightning_tl.command import main
 from lightning_tl.data.folder import Sample
 from lightning_tl.data.split_file import read_split
 

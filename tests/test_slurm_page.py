@@ -12,7 +12,7 @@ import pytest
 import yaml
 from torch.distributed.run import parse_args
 
-from lightning_tl.cli import main
+from lightning_tl.command import main
 
 ROOT = Path(__file__).parent.parent
 SCRIPT, *TORCHRUN = re.findall(

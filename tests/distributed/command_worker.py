@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from lightning_tl.cli import main
+from lightning_tl.command import main
 
 if __name__ == "__main__":
     for words in json.loads(Path(sys.argv[1]).read_text()):

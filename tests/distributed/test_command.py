@@ -8,7 +8,7 @@ import pytest
 from commands import COMMAND, finish, free_port, read_results, read_rows, start, write_workplace
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
 
-from lightning_tl.cli import main
+from lightning_tl.command import main
 from lightning_tl.errors import InputError
 from lightning_tl.phases import _check_strategy
 

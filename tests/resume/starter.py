@@ -20,7 +20,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from moments import plant
 
 from lightning_tl import TransferClassifier
-from lightning_tl.cli import main
+from lightning_tl.command import main
 from lightning_tl.logger import event_logger
 
 torch.set_num_threads(1)

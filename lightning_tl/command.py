@@ -1,0 +1,104 @@
+"""The command ``lightning-tl``: answers at once what needs no torch, and passes the rest to the command asked for."""
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from lightning_tl.errors import InputError, printable
+
+TRACEBACK = "LIGHTNING_TL_TRACEBACK"
+"""Environment variable; any value but 0 shows the traceback of an unexpected error."""
+
+LIGHTNING = "lightning_tl.cli"
+COMMANDS = {
+    "fit": (LIGHTNING, "train phase by phase; writes a run folder"),
+    "validate": (LIGHTNING, "loss, accuracy and F1 of a checkpoint on the run's validation images"),
+    "test": (LIGHTNING, "the same on its test images"),
+    "predict": (LIGHTNING, "classes and probabilities of new images"),
+    "report": ("lightning_tl.report.command", "one HTML file about one run or several"),
+    "export": ("lightning_tl.export.command", "a checkpoint as ONNX, PT2, Keras or safetensors file"),
+}
+"""Each with the module whose ``main`` runs it, and what it does."""
+
+FIRST_STEPS = """Transfer learning for images. To begin, give it a folder with one folder of images a class:
+
+  lightning-tl fit --data.root path/to/images --config configs/folder.yaml
+  lightning-tl report runs/folder
+  lightning-tl predict path/to/new_images --ckpt_path runs/folder/checkpoints/best.ckpt
+  lightning-tl export runs/folder/checkpoints/best.ckpt --format onnx --output model.onnx
+
+All commands: lightning-tl --help
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line ``args``, by default the process's own; returns the exit status.
+
+    0 is success, 2 bad input, told in one message; 1 an unexpected error, without its traceback unless that is asked
+    for; 130 an interruption by Ctrl-C; 143 one by SIGTERM.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if not words:
+        print(FIRST_STEPS, end="")
+        return 0
+    first = words[0]
+    if first in ("-h", "--help"):
+        print(_help(), end="")
+        return 0
+    if first == "--version":
+        print(f"lightning-tl {version('lightning-tl')}")
+        return 0
+    if first.startswith("-"):  # LightningCLI has options of its own, before the command
+        return _run(LIGHTNING, args)
+    if first not in COMMANDS:
+        print(f"lightning-tl: error: {printable(_unknown(first))}", file=sys.stderr)
+        return 2
+    module = COMMANDS[first][0]
+    return _run(module, args if module == LIGHTNING else words[1:])
+
+
+def _run(module: str, args: Sequence[str] | None) -> int:
+    """The command's own ``main``, and what becomes of its errors."""
+    try:
+        return int(import_module(module).main(args))
+    except InputError as error:
+        print(f"lightning-tl: error: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lightning-tl: interrupted", file=sys.stderr)
+        return 128 + 2
+    except Exception as error:
+        if os.environ.get(TRACEBACK, "0") != "0":
+            traceback.print_exc()
+        else:
+            what = printable(f"{type(error).__name__}: {error}")
+            print(f"lightning-tl: error: {what}\n({TRACEBACK}=1 shows where.)", file=sys.stderr)
+        return 1
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: lightning-tl COMMAND [options]",
+            "",
+            "Transfer learning for images on PyTorch Lightning.",
+            "",
+            *lines,
+            "",
+            "lightning-tl COMMAND --help tells the options of a command; fit --print_config, a whole config.",
+            "--version tells the version.",
+            "",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(COMMANDS)}."
+    return f"no such command. Received: {name}. {hint}"
