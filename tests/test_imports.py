@@ -71,7 +71,11 @@ def test_what_is_imported_is_declared(package: str) -> None:
     named += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     foreign = {name.split(".")[0] for name in named} - set(sys.stdlib_module_names) - {"lightning_tl", "keras_ref"}
     extras = declared()
-    known = {MODULE_OF.get(name, name) for extra in ("core", "demo", "jax", "tensorflow") for name in extras[extra]}
+    known = {
+        MODULE_OF.get(name, name)
+        for extra in ("core", "demo", "jax", "tensorflow", "export", "parquet")
+        for name in extras[extra]
+    }
     assert foreign <= known
 
 
