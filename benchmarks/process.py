@@ -23,6 +23,10 @@ class WorkerError(RuntimeError):
     """A framework could not do what was asked; the message holds its traceback."""
 
 
+class NotAnsweredError(WorkerError):
+    """A framework does not have what was asked for, which is no failure."""
+
+
 class Worker:
     """One process.
 
@@ -78,6 +82,8 @@ class Worker:
         if not line:
             raise WorkerError(f"{self.key} ended with code {self._process.wait()}:\n{self._tail()}")
         answer: dict[str, Any] = json.loads(line)
+        if "not_offered" in answer:
+            raise NotAnsweredError(f"{self.key}: {answer['not_offered']}")
         if "error" in answer:
             raise WorkerError(f"{self.key}: {answer['error']}")
         return answer

@@ -2,7 +2,8 @@
 
 Lines of JSON on stdin; the first is the job (``Job``), each further one a request with ``do``: ``train`` (begin a fit
 and measure it), ``more`` (measure it again), ``close`` (end it), ``evaluate``, ``losses``, ``reach``. Each gets one
-line of JSON; ``error`` in it is a traceback. Thread counts are set before anything that reads them is imported.
+line of JSON; ``error`` in it is a traceback, ``not_offered`` what the framework does not have. Thread counts are set
+before anything that reads them is imported.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 
 from benchmarks.memory import reset_peak
 from benchmarks.meter import Meter, Request
+from benchmarks.runners.base import NotOfferedError
 
 
 def pin(job: dict[str, Any]) -> None:
@@ -58,6 +60,8 @@ def serve(conversation: Conversation, runner: Any) -> None:
         pending = None
         try:
             pending = handle(conversation, runner, request)
+        except NotOfferedError as error:
+            conversation.answer({"not_offered": str(error)})
         except Exception:  # whatever it is, the asking side wants to read it
             conversation.answer({"error": traceback.format_exc()})
 

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmarks.meter import Meter
 from benchmarks.resident import load_images
-from benchmarks.runners.base import Base
+from benchmarks.runners.base import Base, NotOfferedError
 from benchmarks.runners.network import FROZEN, mobilenet_v2
 from benchmarks.settings import Settings
 
@@ -36,7 +36,7 @@ class Runner(Base):
     def train(self, phase: str, source: str, meter: Meter) -> None:
         """Run batch after batch until the meter ends it."""
         if source != "resident":
-            raise NotImplementedError("the ceiling is that of images in memory")
+            raise NotOfferedError("the ceiling is that of images in memory")
         batches, number, ended = self._batches(), 0, False
         step = self._forward if phase == "head" else self._backward
         while not ended:

@@ -5,8 +5,12 @@ from typing import Any
 from benchmarks.meter import Meter
 
 
+class NotOfferedError(Exception):
+    """The framework does not have what was asked for, which is no failure."""
+
+
 class Base:
-    """A framework's answers; what one of them does not have raises NotImplementedError and is no failure."""
+    """A framework's answers; raises NotOfferedError where it has none."""
 
     def train(self, phase: str, source: str, meter: Meter) -> None:
         """Train ``head`` or ``finetune`` on images ``resident`` or in ``files`` until the meter ends it.
@@ -21,7 +25,7 @@ class Base:
 
     def losses(self, phase: str, steps: int) -> list[float]:
         """Losses of the first steps with draws, order and resampling that all who can do so share."""
-        raise NotImplementedError("random draws cannot be given from outside")
+        raise NotOfferedError("random draws cannot be given from outside")
 
     def reach(self, accuracy: float, epochs: int) -> dict[str, Any]:
         """Train both phases, each at most so many epochs, until held-out images are classified well enough.
@@ -29,4 +33,4 @@ class Base:
         Returns:
             ``reached``, ``accuracy``, ``seconds`` (validation and compilation included) and ``images``.
         """
-        raise NotImplementedError
+        raise NotOfferedError("time to an accuracy")

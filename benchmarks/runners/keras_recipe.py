@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.meter import Meter
 from benchmarks.resident import Images, load_images
-from benchmarks.runners.base import Base
+from benchmarks.runners.base import Base, NotOfferedError
 from benchmarks.settings import AUGMENT, DROPOUT, PHASES, Settings
 from keras_ref.backend import select_backend
 
@@ -74,7 +74,7 @@ class Runner(Base):
     def losses(self, phase: str, steps: int) -> list[float]:
         """Losses of the first steps with augmentation and dropout drawn as lightning-tl draws them."""
         if (BACKEND, self.job["precision"]) == ("tensorflow", "mixed"):
-            raise NotImplementedError("on TensorFlow, Keras' matrices of mixed augmentation take no draws from outside")
+            raise NotOfferedError("on TensorFlow, Keras' matrices of mixed augmentation take no draws from outside")
         classifier, kept = self._build(shared=True), Losses()
         self._compile(classifier, phase, restore=False)
         feed = Feed(self._images("train"), self.settings.batch_size, steps, classifier.drawn, self.settings.seed)
