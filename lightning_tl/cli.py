@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -23,6 +23,7 @@ from lightning_tl.finish import finish_fit, finish_predict
 from lightning_tl.logger import MetricsLogger, event_logger
 from lightning_tl.phase import Phase, make_phases
 from lightning_tl.phases import PhasedFinetuning, check_strategy_name, results_from
+from lightning_tl.progress import RunProgressBar, phase_table
 from lightning_tl.ranks import is_first_process
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO
 
@@ -162,6 +163,8 @@ class TransferCLI(LightningCLI):
         else:
             extra, kwargs["logger"] = [], False
             self.save_config_callback = None
+        if config.enable_progress_bar is not False and not _has_bar(config.callbacks):
+            extra.append(RunProgressBar())
         return self._instantiate_trainer({**config, **kwargs}, extra)
 
     def before_fit(self) -> None:
@@ -187,6 +190,7 @@ class TransferCLI(LightningCLI):
         values = finish_fit(self.trainer, self.model, self.datamodule, self.run_folder, phases)
         if self.trainer.is_global_zero:
             test = values["test"]
+            phase_table(values["phases"])
             print(f"accuracy of the best checkpoint on the {test['split']} split: {test['accuracy']:.4f}")
             print(f"run folder: {self.run_folder}")
 
@@ -234,6 +238,11 @@ def main(args: Sequence[str] | None = None) -> int:
         # Lightning kills the process that has started the others on one machine where one of those reports a failure.
         return ENDED_BY_SIGTERM if os.environ.get("LOCAL_RANK", "0") == "0" else 0
     return 0
+
+
+def _has_bar(callbacks: Any) -> bool:
+    """Whether the config brings a progress bar of its own."""
+    return any(isinstance(callback, ProgressBar) for callback in _as_list(callbacks))
 
 
 def _as_list(value: Any) -> list[Any]:

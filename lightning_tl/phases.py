@@ -64,6 +64,12 @@ class PhasedFinetuning(Callback):
         """The current phase."""
         return self.phases[self.index]
 
+    def place(self, epoch: int) -> tuple[str, int, int]:
+        """Where an epoch of the run, counted from 0, lies: name of its phase, number in it from 1, its epochs."""
+        index = next(i for i, end in enumerate(self.ends) if epoch < end)
+        start = self.ends[index - 1] if index else 0
+        return self.phases[index].name, epoch - start + 1, self.ends[index] - start
+
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Check everything that a later phase needs, then enter the first."""
         if stage != "fit":
