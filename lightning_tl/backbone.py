@@ -7,13 +7,13 @@ from typing import Any, Literal
 import timm
 import torch
 import torchvision
-from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
 from lightning_tl.folding import Pair, find_pairs, fold_frozen
 from lightning_tl.keras_layers import torch_modules
+from lightning_tl.padding import SameConv2d, pad_without_copies
 
 Convention = Literal["keras", "torch"]
 
@@ -66,6 +66,7 @@ class Backbone(nn.Module):
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
         self.width = float((options or {}).get("width_mult", 1.0))
         hold_statistics(self.net)
+        pad_without_copies(self.net)
         self.net.to(memory_format=self._memory_format)
         divisor, offset = _scaling(self.net, convention)
         self.register_buffer("divisor", divisor, persistent=False)
@@ -226,9 +227,9 @@ def _keras_convention(net: nn.Module) -> nn.Module:
     return net
 
 
-def _same_padding(conv: nn.Conv2d) -> Conv2dSame:
+def _same_padding(conv: nn.Conv2d) -> SameConv2d:
     """The convolution with Keras' ``correct_pad``: one pixel more at the bottom and right of even sizes."""
-    same = Conv2dSame(
+    same = SameConv2d(
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,

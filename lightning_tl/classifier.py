@@ -20,6 +20,7 @@ from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.errors import InputError
 from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighted_loss
+from lightning_tl.memory import keep_freed_memory
 from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
 from lightning_tl.ranks import gather, sum_over_ranks
@@ -58,6 +59,7 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
         fold_batchnorm: compute frozen BatchNorm inside the convolution before it: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
+        keep_memory: on a CPU, keep freed memory in the process for the next step; see ``keep_freed_memory``.
         compile: run the backbone through ``torch.compile``: minutes of compilation at the start of each phase.
         seed: of augmentation, dropout and the head's initial weights.
         weights_record: where the weights came from; written into checkpoints, not for hand use.
@@ -81,6 +83,7 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: dict[str, Any] | None = None,
         fold_batchnorm: bool = True,
         channels_last: bool = True,
+        keep_memory: bool = True,
         compile: bool = False,
         seed: int = 0,
         weights_record: dict[str, str] | None = None,
@@ -91,7 +94,7 @@ class TransferClassifier(lightning.LightningModule):
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing}.")
         self.class_names = tuple(class_names)
-        self.label_smoothing, self.seed = label_smoothing, seed
+        self.label_smoothing, self.seed, self.keep_memory = label_smoothing, seed, keep_memory
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         make = partial(
             Backbone,
@@ -129,6 +132,7 @@ class TransferClassifier(lightning.LightningModule):
                 "backbone_args": backbone_args,
                 "fold_batchnorm": fold_batchnorm,
                 "channels_last": channels_last,
+                "keep_memory": keep_memory,
                 "compile": compile,
                 "seed": seed,
                 "weights_record": self.weights_record,
@@ -141,6 +145,11 @@ class TransferClassifier(lightning.LightningModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def setup(self, stage: str) -> None:
+        """Where the CPU does the work, have it find its memory again."""
+        if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""

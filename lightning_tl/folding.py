@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import Conv2dSame
-from timm.layers.conv2d_same import conv2d_same
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lightning_tl.batchnorm import InferenceBatchNorm2d, InferenceBatchNormAct2d
+from lightning_tl.padding import SameConv2d, same_conv2d
 
 PROOF_TOLERANCE = 1e-4
 """Relative to the largest feature. Folding moves float32 features by 1e-6; a wrong pair moves them by all."""
@@ -41,25 +40,23 @@ class FoldingConv2d(_Folding, nn.Conv2d):
         return self._conv_forward(input, *self.folded)  # type: ignore[no-any-return]
 
 
-class FoldingConv2dSame(_Folding, Conv2dSame):  # type: ignore[misc]  # timm ships no types
-    """timm's convolution with TensorFlow's padding, see ``_Folding``."""
+class FoldingSameConv2d(_Folding, SameConv2d):
+    """A convolution with TensorFlow's padding, see ``_Folding``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As ``Conv2dSame``, with the BatchNorm after it where that is folded in."""
+        """As ``SameConv2d``, with the BatchNorm after it where that is folded in."""
         if self.folded is None:
             return super().forward(x)  # type: ignore[no-any-return]
-        return conv2d_same(  # type: ignore[no-any-return]
-            x, *self.folded, self.stride, self.padding, self.dilation, self.groups
-        )
+        return same_conv2d(x, *self.folded, self.stride, self.dilation, self.groups)  # type: ignore[arg-type]
 
 
-_FOLDING: dict[type[nn.Module], type[Any]] = {nn.Conv2d: FoldingConv2d, Conv2dSame: FoldingConv2dSame}
+_FOLDING: dict[type[nn.Module], type[Any]] = {nn.Conv2d: FoldingConv2d, SameConv2d: FoldingSameConv2d}
 
 
 class Pair(NamedTuple):
     """A convolution whose output goes into a BatchNorm and nowhere else."""
 
-    conv: FoldingConv2d  # or FoldingConv2dSame
+    conv: FoldingConv2d  # or FoldingSameConv2d
     norm: InferenceBatchNorm2d  # or InferenceBatchNormAct2d
 
 

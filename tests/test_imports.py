@@ -11,8 +11,8 @@ import pytest
 import lightning_tl
 
 ORDER = (
-    "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "folding",
-    "backbone", "compiled", "bridge", "weights", "optim", "phase", "schedule", "head", "classifier", "phases",
+    "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "padding", "folding",
+    "backbone", "compiled", "bridge", "weights", "optim", "phase", "schedule", "head", "memory", "classifier", "phases",
     "progress", "runfolder", "checkpoint", "saving", "logger", "evaluate", "collect", "finish", "report",
     "export", "cli", "command",
 )  # fmt: skip

@@ -17,11 +17,11 @@ class Base:
 
         From the initial weights; resident batches come in their order, again and again.
         """
-        raise NotImplementedError
+        raise NotOfferedError("this measure")
 
     def evaluate(self, what: str, source: str, batches: int, meter: Meter) -> None:
         """``predict`` or ``validate`` so many batches."""
-        raise NotImplementedError
+        raise NotOfferedError("this measure")
 
     def losses(self, phase: str, steps: int) -> list[float]:
         """Losses of the first steps with draws, order and resampling that all who can do so share."""

@@ -8,6 +8,8 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.utilities.compile import from_compiled
+from timm.layers.conv2d_same import conv2d_same
+from torch import Tensor
 
 from benchmarks.meter import Meter
 from benchmarks.resident import load_images
@@ -15,7 +17,7 @@ from benchmarks.runners.base import Base
 from benchmarks.runners.feed import ENDLESS, Feed
 from benchmarks.runners.lightning_parts import Goal, Losses, Steps, make_trainer
 from benchmarks.settings import AUGMENT, DROPOUT, PHASES, Settings
-from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier
+from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier, folding, padding
 
 
 class Runner(Base):
@@ -24,7 +26,7 @@ class Runner(Base):
     Args:
         job: see ``benchmarks.job.Job``; ``options`` are constructor arguments of TransferClassifier,
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
-            to ``torch.compile`` as long as none of them does.
+            to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -34,6 +36,8 @@ class Runner(Base):
         torch.set_num_threads(job["threads"])
         self.job, self.settings = job, Settings(**job["settings"])
         self.options = divide(job["options"])
+        if self.options["rest"].get("padded_copies"):
+            padding.same_conv2d = folding.same_conv2d = _padded  # type: ignore[attr-defined]
         self.model = self._model()
         self.initial = deepcopy(self.model.state_dict())
 
@@ -111,6 +115,11 @@ class Runner(Base):
         )
 
 
+def _padded(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, dilation: Any, groups: int) -> Tensor:
+    """What ``lightning_tl.padding.same_conv2d`` does without."""
+    return conv2d_same(x, weight, bias, stride, (0, 0), dilation, groups)  # type: ignore[no-any-return]
+
+
 def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Options by the constructor that takes them: ``model``, ``phases``, ``data``, ``trainer``, ``rest``.
 
@@ -126,7 +135,7 @@ def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     divided: dict[str, dict[str, Any]] = {name: {} for name in (*takers, "rest")}
     for option, value in options.items():
         found = [name for name, taker in takers.items() if option in inspect.signature(taker).parameters]
-        if not found and option != "compile":
+        if not found and option not in ("compile", "padded_copies"):
             raise TypeError(f"lightning-tl has no option {option}. Received: {option}={value!r}.")
         divided[found[0] if found else "rest"][option] = value
     return divided

@@ -131,7 +131,7 @@ def test_lightnings_defaults_and_what_agrees_are_accepted(tmp_path: Path) -> Non
 
 
 def test_keys_of_speed_are_ignored(tmp_path: Path) -> None:
-    model = {"fold_batchnorm": False, "channels_last": False, "compile": True, **CONFIG["model"]}
+    model = {"fold_batchnorm": False, "channels_last": False, "keep_memory": False, "compile": True, **CONFIG["model"]}
     data = {"cache": "ram", "cache_folder": "x", "cache_gb": 2.0, **CONFIG["data"]}
     assert read_config(written(tmp_path, model=model, data=data)) == read_config(written(tmp_path))
 

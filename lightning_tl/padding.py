@@ -1,0 +1,55 @@
+"""TensorFlow's "same" padding without a padded copy of the image, which costs more than the convolution itself."""
+
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import conv2d_same
+from timm.layers.padding import get_same_padding
+from torch import Tensor, nn
+
+
+class SameConv2d(Conv2dSame):  # type: ignore[misc]  # timm ships no types
+    """timm's ``Conv2dSame``, computed as ``same_conv2d`` does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As ``Conv2dSame``: images (batch, in, height, width) to (batch, out, ceil(h / stride), ceil(w / stride))."""
+        return same_conv2d(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
+
+
+def same_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """A convolution that pads one pixel more at the bottom and right where the sum of both sides is odd.
+
+    torch pads both sides alike. A depthwise kernel with one more row of zeros at its top starts one pixel earlier, so
+    padding both sides by the larger number then reads the very same pixels: of MobileNetV2's forward on a CPU a third
+    goes into padded copies otherwise. Other convolutions, and other devices, pad: there the zeros would cost more.
+
+    Args:
+        x: images, (batch, in, height, width).
+        weight: (out, in / groups, height, width) of the kernel.
+        bias: (out,), or None.
+        stride: down and across, in pixels.
+        dilation: likewise.
+        groups: of the convolution.
+    """
+    depthwise = weight.shape[1] == 1
+    if not depthwise or dilation != (1, 1) or x.device.type != "cpu":
+        return conv2d_same(x, weight, bias, stride, (0, 0), dilation, groups)  # type: ignore[no-any-return]
+    sums = [get_same_padding(x.shape[-2 + axis], weight.shape[-2 + axis], stride[axis], 1) for axis in (0, 1)]
+    down, across = (total % 2 for total in sums)
+    if down or across:
+        weight = F.pad(weight, (across, 0, down, 0))
+    padding = [total // 2 + total % 2 for total in sums]
+    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+
+
+def pad_without_copies(net: nn.Module) -> None:
+    """Turn every ``Conv2dSame`` of ``net`` into a ``SameConv2d``, in place; tensors and names stay."""
+    for module in net.modules():
+        if type(module) is Conv2dSame:
+            module.__class__ = SameConv2d
