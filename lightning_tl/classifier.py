@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from lightning_tl import draws
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
@@ -25,6 +23,7 @@ from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
 from lightning_tl.ranks import gather, sum_over_ranks
 from lightning_tl.schedule import build_scheduler
+from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.weights import find_weights, load_into
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
@@ -115,8 +114,8 @@ class TransferClassifier(lightning.LightningModule):
         weight = class_weight_tensor(class_weights, self.class_names)
         self.register_buffer("class_weights", weight, persistent=False)
         self.class_weights: Tensor
-        self.metrics = nn.ModuleDict({f"{stage}_": _metrics(stage, self.num_classes) for stage in STAGES})
-        self.losses = nn.ModuleDict({f"{stage}_": MeanMetric() for stage in STAGES})
+        # Underscored, since a ModuleDict takes no key that is a method of its own, such as train.
+        self.metrics = nn.ModuleDict({f"{stage}_": StageMetrics(stage, self.num_classes) for stage in STAGES})
         self.save_hyperparameters(
             {
                 "class_names": list(self.class_names),
@@ -224,10 +223,7 @@ class TransferClassifier(lightning.LightningModule):
         """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
         hparams = dict(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**hparams, "weights": "none"}
-        checkpoint["train_metrics"] = [
-            {name: gather(self.trainer, torch.stack([value])) for name, value in _state(metric).items()}
-            for metric in self._train_metrics()
-        ]
+        checkpoint["train_metrics"] = self._metrics_of("train").state_of_ranks(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other classes before its tensors are compared."""
@@ -243,22 +239,16 @@ class TransferClassifier(lightning.LightningModule):
         """Continue the epoch's metrics where a run resumes in the middle of it."""
         restored: list[dict[str, Tensor]] = self._restored_metrics
         self._restored_metrics = []
-        if not self.trainer.fit_loop.restarted_mid_epoch:
-            return
-        rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        for metric, state in zip(self._train_metrics(), restored, strict=True):
-            for name, parts in state.items():
-                # Other ranks than before cannot have their own parts back; all states are sums.
-                same = len(parts) == ranks
-                part = parts[rank] if same else parts.sum(dim=0) * (rank == 0)
-                setattr(metric, name, part.to(self.device))
+        if self.trainer.fit_loop.restarted_mid_epoch:
+            rank, ranks = self.trainer.global_rank, self.trainer.world_size
+            self._metrics_of("train").restore(restored, rank, ranks, self.device)
 
     def _features(self, images: Tensor) -> Tensor:
         """Of the backbone, compiled if asked for: (batch, num_features)."""
         return (self._compiled or self.backbone)(images)
 
-    def _train_metrics(self) -> list[Metric]:
-        return [*cast(MetricCollection, self.metrics["train_"]).values(), cast(MeanMetric, self.losses["train_"])]
+    def _metrics_of(self, stage: str) -> StageMetrics:
+        return cast(StageMetrics, self.metrics[f"{stage}_"])
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         logits = self(batch["image"])
@@ -283,33 +273,12 @@ class TransferClassifier(lightning.LightningModule):
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # bookkeeping has no place in a compiled step
     def _log(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
         """Log the epoch's mean loss, accuracy and macro F1 of ``stage``: exact on any number of ranks."""
-        metrics = cast(MetricCollection, self.metrics[f"{stage}_"])
-        mean = cast(MeanMetric, self.losses[f"{stage}_"])
+        metrics = self._metrics_of(stage)
         if keep is not None:
             logits, labels = logits[keep], labels[keep]
-        if len(labels):
-            metrics.update(logits.detach(), labels)
-            mean.update(loss.detach(), len(labels))
-        self.log(f"{stage}_loss", mean, on_step=False, on_epoch=True, prog_bar=True)
-        for name, metric in metrics.items():
-            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name.endswith("accuracy"))
-
-
-def _metrics(stage: str, num_classes: int) -> MetricCollection:
-    """Accuracy over all samples and macro F1, named ``<stage>_accuracy`` and ``<stage>_f1``."""
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "f1": MulticlassF1Score(num_classes, average="macro"),
-        },
-        prefix=f"{stage}_",
-        compute_groups=False,
-    )
-
-
-def _state(metric: Metric) -> dict[str, Tensor]:
-    """What a metric has added up so far."""
-    return cast(dict[str, Tensor], metric.metric_state)
+        metrics.update(logits, labels, loss)
+        for name, metric in metrics.named():
+            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name.endswith(("loss", "accuracy")))
 
 
 def _load_backbone(

@@ -18,11 +18,12 @@ from lightning_tl.checkpoint import CheckpointInfo, find_info
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.options import SPLIT_METHODS
+from lightning_tl.devices import check_strategy_name
 from lightning_tl.errors import InputError
 from lightning_tl.finish import finish_fit, finish_predict
 from lightning_tl.logger import MetricsLogger, event_logger
 from lightning_tl.phase import Phase, make_phases
-from lightning_tl.phases import PhasedFinetuning, check_strategy_name, results_from
+from lightning_tl.phases import PhasedFinetuning, results_from
 from lightning_tl.progress import RunProgressBar, phase_table
 from lightning_tl.ranks import is_first_process
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO

@@ -4,30 +4,27 @@ It is a plain ``Callback`` because Lightning's ``BaseFinetuning`` adds parameter
 frozen BatchNorm normalising with batch statistics, and under DDP unfreezes tensors that are then never reduced.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
+from lightning_tl import recorder
 from lightning_tl.classifier import TransferClassifier
-from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.devices import check_strategy, settle_rates
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase, make_phases
 from lightning_tl.ranks import check_ranks_agree
+from lightning_tl.recorder import Recorder
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
 """What Trainer makes of ``max_epochs=None``; such a trainer has not been told a number."""
-
-DIVIDING = ("fsdp", "deepspeed", "modelparallel")
-"""In the names and class paths of Lightning's strategies that divide the model over the devices."""
 
 
 class PhasedFinetuning(Callback):
@@ -53,10 +50,9 @@ class PhasedFinetuning(Callback):
         self.check_ranks = check_ranks
         self.index = 0
         self.ends: list[int] = []
-        self.history: list[dict[str, Any]] = []
+        self.recorder = Recorder()
         self._stopper: EarlyStopping | None = None
         self._best: dict[str, Any] = {}
-        self._clock = 0.0
         self._trainer: lightning.Trainer | None = None
 
     @property
@@ -76,11 +72,11 @@ class PhasedFinetuning(Callback):
             return
         if not isinstance(pl_module, TransferClassifier):
             raise InputError(f"PhasedFinetuning trains a TransferClassifier. Received: {type(pl_module).__name__}.")
-        _check_strategy(trainer.strategy)
-        _settle_rates(trainer, self.phases)
+        check_strategy(trainer.strategy)
+        settle_rates(trainer, self.phases)
         self._trainer = trainer
         self._set_epochs(trainer)
-        self.history, self._clock = [], 0.0  # of an earlier fit
+        self.recorder = Recorder()  # an earlier fit had its own
         for phase in (*reversed(self.phases),):
             pl_module.set_phase(phase)
             pl_module.configure_optimizers()
@@ -101,13 +97,13 @@ class PhasedFinetuning(Callback):
             self._rebuild(trainer, pl_module)
         if self.check_ranks and trainer.current_epoch == (self.ends[wanted - 1] if wanted else 0):
             check_ranks_agree(trainer, pl_module)
-        self._clock = time.perf_counter()
+        self.recorder.start()
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: dict[str, Tensor], batch_idx: int
     ) -> None:
         """Start the clock where a run resumes in the middle of an epoch, whose start is not called again."""
-        self._clock = self._clock or time.perf_counter()
+        self.recorder.keep_running()
 
     def on_train_batch_end(
         self,
@@ -118,17 +114,18 @@ class PhasedFinetuning(Callback):
         batch_idx: int,
     ) -> None:
         """Count images."""
-        self.history[self.index]["images"] += len(batch["label"]) * trainer.world_size
+        self.recorder.count(len(batch["label"]) * trainer.world_size)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop the clock of training."""
-        self._pause(trainer)
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self.recorder.pause()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop the clock where no validation did, and note the epoch."""
-        self._pause(trainer)
+        self.recorder.pause()
         start = self.ends[self.index - 1] if self.index else 0
-        self.history[self.index]["epochs"] = trainer.current_epoch + 1 - start
+        self.recorder.note(epochs=trainer.current_epoch + 1 - start)
         if self.check_ranks:
             check_ranks_agree(trainer, pl_module)
 
@@ -138,27 +135,23 @@ class PhasedFinetuning(Callback):
             return
         assert isinstance(pl_module, TransferClassifier)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
-        self.history[self.index].update(metrics)
+        self.recorder.note(**metrics)
         self._keep_best(pl_module, metrics)
         if self._stopper is not None and self._should_stop(trainer, self._stopper):
             self._end_phase(trainer)
-        self._clock = time.perf_counter()
+        self.recorder.start()
 
     def results(self) -> list[dict[str, Any]]:
         """One entry a phase that ran: name, epochs, last validation metrics, training images per second."""
-        return _entries(self.history)
+        return recorder.results(self.recorder.history)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors, so that checkpoints load with ``weights_only=True``."""
-        if self._clock:  # in the middle of an epoch
-            now = time.perf_counter()
-            self.history[self.index]["seconds"] += now - self._clock
-            self._clock = now
         return {
             "index": self.index,
             "ends": list(self.ends),
             "phases": [phase.to_dict() for phase in self.phases],
-            "history": [dict(entry) for entry in self.history],
+            "history": self.recorder.state(),
             "stopper": None if self._stopper is None else self._stopper.state_dict(),
             "best": dict(self._best),
         }
@@ -183,7 +176,7 @@ class PhasedFinetuning(Callback):
         planned = list(self.ends)
         shift = 0 if index == 0 else state_dict["ends"][index - 1] - planned[index - 1]
         self.ends = [*state_dict["ends"][:index], *(end + shift for end in planned[index:])]
-        self.history = [dict(entry) for entry in state_dict["history"]]
+        self.recorder.history = [dict(entry) for entry in state_dict["history"]]
         self._enter(trainer.lightning_module, index)
         self._best = dict(state_dict["best"])
         if self._stopper is not None and state_dict["stopper"] is not None:
@@ -214,8 +207,7 @@ class PhasedFinetuning(Callback):
         self._best = {}
         options = self.phase.early_stopping
         self._stopper = None if options is None else _early_stopping(self.phase.name, options)
-        for phase in self.phases[len(self.history) : index + 1]:
-            self.history.append({"name": phase.name, "epochs": 0, "images": 0, "seconds": 0.0})
+        self.recorder.enter(self.phases[: index + 1])
 
     def _rebuild(self, trainer: lightning.Trainer, module: TransferClassifier) -> None:
         """A fresh optimizer; under DDP also a fresh wrapper, which alone reduces what is trainable now."""
@@ -226,11 +218,6 @@ class PhasedFinetuning(Callback):
         strategy.setup_optimizers(trainer)
         # A graph compiled for the old requires_grad may stay in use (pytorch#139476).
         torch.compiler.reset()
-
-    def _pause(self, trainer: lightning.Trainer) -> None:
-        if self._clock and not trainer.sanity_checking and trainer.state.fn == "fit":
-            self.history[self.index]["seconds"] += time.perf_counter() - self._clock
-            self._clock = 0.0
 
     def _keep_best(self, module: TransferClassifier, metrics: dict[str, float]) -> None:
         """Remember what this phase trained at its lowest validation loss, if the next phase starts from there."""
@@ -273,58 +260,7 @@ def results_from(checkpoint: Path) -> list[dict[str, Any]]:
     With ``ddp_spawn`` the callback that has trained lived in another process.
     """
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return _entries(content["callbacks"][PhasedFinetuning.__qualname__]["history"])
-
-
-def _entries(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    entries = []
-    for entry in history:
-        values = {key: value for key, value in entry.items() if key not in ("images", "seconds")}
-        seconds = entry["seconds"]
-        entries.append({**values, "images_per_second": entry["images"] / seconds if seconds else 0.0})
-    return entries
-
-
-def _check_strategy(strategy: Strategy) -> None:
-    """Only strategies that keep the whole model on every device can be wrapped anew at a phase change."""
-    whole = isinstance(strategy, (SingleDeviceStrategy, DDPStrategy)) and not isinstance(strategy, DeepSpeedStrategy)
-    if not whole:
-        _refuse_strategy(type(strategy).__name__)
-
-
-def check_strategy_name(strategy: Any) -> None:
-    """The same by the strategy's name or config, before Lightning asks for the package or the GPUs that it needs.
-
-    Raises:
-        InputError: the strategy divides the model.
-    """
-    name = str(getattr(strategy, "class_path", strategy))
-    if any(word in name.lower() for word in DIVIDING):
-        _refuse_strategy(name)
-
-
-def _refuse_strategy(name: str) -> NoReturn:
-    raise InputError(
-        f"trainer.strategy: {name} divides the model over the devices, which a change of phase cannot follow; a model "
-        "of this size fits on each. Use auto, ddp, ddp_spawn or ddp_find_unused_parameters_true."
-    )
-
-
-def _settle_rates(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
-    """Say which learning rates several devices train with; refuse to scale them where the batch is fixed."""
-    devices = trainer.world_size
-    if devices == 1:
-        return
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
-    fixed = isinstance(data, ImageFolderDataModule) and data.options.batch_size_is == "global"
-    scaled = [phase.name for phase in phases if phase.scale_lr != "none"]
-    if fixed and scaled:
-        raise InputError(
-            f"phases: {scaled[0]}: scale_lr is for batches that grow with the devices, and data.batch_size_is global "
-            "fixes them. Leave one of the two out."
-        )
-    rates = ", ".join(f"{p.name} {p.lr_on(devices):g} ({p.lr:g}, scale_lr {p.scale_lr})" for p in phases)
-    rank_zero_info("Learning rates on %d devices: %s.", devices, rates)
+    return recorder.results(content["callbacks"][PhasedFinetuning.__qualname__]["history"])
 
 
 def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:

@@ -264,7 +264,7 @@ def test_a_second_fit_starts_its_record_anew(images: Path, tmp_path: Path) -> No
             **options, callbacks=[callback], enable_progress_bar=False, default_root_dir=tmp_path
         )
         trainer.fit(make_model(data, augment=[]), data)
-        images_seen.append(callback.history[0]["images"])
+        images_seen.append(callback.recorder.history[0]["images"])
     assert [entry["epochs"] for entry in callback.results()] == [1]
     assert images_seen == [24, 24]
 

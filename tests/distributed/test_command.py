@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStr
 
 from lightning_tl.command import main
 from lightning_tl.errors import InputError
-from lightning_tl.phases import _check_strategy
+from lightning_tl.devices import check_strategy
 
 FIT = ("fit", "--config", "config.yaml", "--trainer.default_root_dir")
 HALF = ("--data.batch_size", "4")
@@ -172,5 +172,5 @@ def test_strategies_that_divide_the_model_are_refused_in_one_sentence(
 def test_such_a_strategy_in_a_trainer_is_refused_too(kind: type[Strategy]) -> None:
     """Not in a Trainer, which wants GPUs for the first two, and not initialised, which takes DeepSpeed's package."""
     with pytest.raises(InputError, match=f"trainer.strategy: {kind.__name__} divides the model over the devices"):
-        _check_strategy(kind.__new__(kind))
-    _check_strategy(DDPStrategy())
+        check_strategy(kind.__new__(kind))
+    check_strategy(DDPStrategy())

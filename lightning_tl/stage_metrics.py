@@ -1,0 +1,73 @@
+"""Loss, accuracy and macro F1 of an epoch of training, validation or testing, exact on any number of ranks."""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from lightning_tl.ranks import gather
+
+
+class StageMetrics(nn.Module):
+    """What one stage adds up over an epoch.
+
+    Args:
+        stage: train, val or test; the metrics are called ``<stage>_loss``, ``<stage>_accuracy`` and ``<stage>_f1``.
+        num_classes: of the labels.
+    """
+
+    def __init__(self, stage: str, num_classes: int) -> None:
+        super().__init__()
+        self.stage = stage
+        self.loss = MeanMetric()
+        self.scores = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+                "f1": MulticlassF1Score(num_classes, average="macro"),
+            },
+            prefix=f"{stage}_",
+            compute_groups=False,
+        )
+
+    def update(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            logits: (batch, classes).
+            labels: int64 (batch,); an empty batch, which one rank may have, adds nothing.
+            loss: scalar, the batch's mean.
+        """
+        if len(labels):
+            self.scores.update(logits.detach(), labels)
+            self.loss.update(loss.detach(), len(labels))
+
+    def named(self) -> Iterator[tuple[str, Metric]]:
+        """The metrics by the names that they are logged under."""
+        yield f"{self.stage}_loss", self.loss
+        yield from cast(Iterator[tuple[str, Metric]], self.scores.items())
+
+    def state_of_ranks(self, trainer: lightning.Trainer) -> list[dict[str, Tensor]]:
+        """What each metric has added up so far on every rank, (ranks, ...) each, for a checkpoint."""
+        return [
+            {name: gather(trainer, torch.stack([value])) for name, value in _state(metric).items()}
+            for metric in self._in_checkpoint_order()
+        ]
+
+    def restore(self, states: Sequence[dict[str, Tensor]], rank: int, ranks: int, device: torch.device) -> None:
+        """Continue from ``state_of_ranks``; other ranks than before leave the sum of all parts to the first."""
+        for metric, state in zip(self._in_checkpoint_order(), states, strict=True):
+            for name, parts in state.items():
+                same = len(parts) == ranks
+                part = parts[rank] if same else parts.sum(dim=0) * (rank == 0)
+                setattr(metric, name, part.to(device))
+
+    def _in_checkpoint_order(self) -> list[Metric]:
+        return [*cast(Iterator[Metric], self.scores.values()), self.loss]
+
+
+def _state(metric: Metric) -> dict[str, Tensor]:
+    return cast(dict[str, Tensor], metric.metric_state)
