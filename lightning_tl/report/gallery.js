@@ -106,6 +106,7 @@ if (several) kinds.push(["disputed", "runs disagree"]);
 const sorts = [["telling", "most telling"], ["confident", "most confident"], ["uncertain", "least certain"], ["path", "file name"]];
 const status = element("p", { id: "gallery-status", className: "note" });
 status.setAttribute("aria-live", "polite");
+status.tabIndex = -1;
 const list = element("ul", { className: "cards" });
 const more = element("button", { type: "button", id: "gallery-more", textContent: "Show more" });
 more.addEventListener("click", () => {
@@ -161,5 +162,6 @@ document.addEventListener("cell", (event) => {
   const { run, split, real, predicted } = event.detail;
   set({ ...ANY, run, split, real: String(real), predicted: String(predicted), sort: "confident" });
   document.getElementById("gallery").scrollIntoView();
+  status.focus({ preventScroll: true });
 });
 set(state);

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from lightning_tl.report.duplicates import Sample, classes_of, splits_of
-from lightning_tl.report.markup import Content, Markup, joined, tag
+from lightning_tl.report.markup import Markup, joined, tag
 from lightning_tl.report.measures import wilson
 from lightning_tl.report.numbers import counted, decimal, interval, percent, whole
-from lightning_tl.report.sections import name_of, section, table
+from lightning_tl.report.blocks import name_of, section, table
 from lightning_tl.report.summary import Summary
 
 LISTED = 50
@@ -36,12 +36,27 @@ def headline(summary: Summary) -> Markup:
     ]
     speeds = summary.speeds.items()
     tiles += [_tile(f"Speed, {name}", whole(speed), "training images a second") for name, speed in speeds]
-    return section("headline", "Result", tag("div", main, *tiles, class_="tiles"), _other_splits(summary))
+    chosen = None
+    if summary.run.split == "val":
+        words = (
+            "There is no test split: these images have also chosen the best checkpoint, so a new set may do less well."
+        )
+        chosen = tag("p", words, class_="note")
+    boxes = tag("div", main, *tiles, class_="tiles")
+    return section("headline", "Result", boxes, chosen, _other_splits(summary))
 
 
 def cautions(summaries: Sequence[Summary]) -> Markup:
     """Boxes with what a reader must know before trusting the figures; empty if there is nothing."""
-    boxes = [box for summary in summaries for box in _cautions(summary)]
+    found: dict[Markup, list[str]] = {}
+    for summary in summaries:
+        for text in _cautions(summary):
+            found.setdefault(text, []).append(summary.name)
+    several = len(summaries) > 1
+    boxes = [
+        tag("p", tag("b", f"{', '.join(names)}: " if several else "Caution: "), text, class_="caution", role="note")
+        for text, names in found.items()
+    ]
     return tag("div", *boxes, class_="cautions") if boxes else Markup("")
 
 
@@ -57,28 +72,28 @@ def duplicates(summaries: Sequence[Summary]) -> Markup:
 
 
 def _cautions(summary: Summary) -> list[Markup]:
-    of = summary.name
-    found: list[Content] = []
+    found: list[Markup] = []
     link = tag("a", "see which", href="#duplicates")
-    leaks, clashes = _leaks(summary), _clashes(summary)
-    if leaks:
-        what = counted(len(leaks), "image is", "images are")
-        found.append(joined(f"{of}: {what} in more than one split, so the result may be too good; ", link, "."))
-    if clashes:
-        what = counted(len(clashes), "image is", "images are")
-        found.append(joined(f"{of}: {what} in more than one class; ", link, "."))
+    for groups, where in ((_leaks(summary), "split, so the result may be too good"), (_clashes(summary), "class")):
+        if groups:
+            what = counted(len(groups), "image is", "images are")
+            found.append(joined(f"{what} in more than one {where}; ", link, "."))
     if summary.shared is None:
         found.append(
-            f"{of}: the original images cannot be reached, so duplicates across splits were not looked for, and "
-            "pictures are those in the run folder alone. Run the command where data.root of config.yaml is to be found."
+            joined(
+                "the original images cannot be reached, so duplicates across splits were not looked for, and pictures "
+                "are those in the run folder alone. Run the command where data.root of config.yaml is to be found."
+            )
         )
     told = summary.run.results["test"].get("accuracy")
     if isinstance(told, (int, float)) and not math.isclose(told, summary.accuracy, rel_tol=ROUNDING):
         found.append(
-            f"{of}: results.json says {percent(told)} accuracy, predictions.csv {percent(summary.accuracy)}. One of "
-            "the two was changed after the run; this page speaks of predictions.csv."
+            joined(
+                f"results.json says {percent(told)} accuracy, predictions.csv {percent(summary.accuracy)}. One of the "
+                "two was changed after the run; this page speaks of predictions.csv."
+            )
         )
-    return [tag("p", tag("b", "Caution. "), text, class_="caution", role="note") for text in found]
+    return found
 
 
 def _other_splits(summary: Summary) -> Markup | None:

@@ -9,14 +9,16 @@ from string import Template
 
 from lightning_tl.errors import InputError
 from lightning_tl.files import write_text
+from lightning_tl.report.blocks import section
 from lightning_tl.report.comparison import class_differences, differences, runs_table
 from lightning_tl.report.gallery import Gallery
 from lightning_tl.report.headline import cautions, duplicates, headline
 from lightning_tl.report.markup import Markup, as_json, joined, tag
 from lightning_tl.report.provenance import provenance
 from lightning_tl.report.run import Run, read_runs
-from lightning_tl.report.sections import augmented, balance, class_table, curves, reliability, section
+from lightning_tl.report.sections import augmented, balance, class_table, reliability
 from lightning_tl.report.summary import Summary, summarize
+from lightning_tl.report.training import curves
 
 LIMIT = 5_000_000
 """Bytes that a page stays below."""
@@ -108,7 +110,7 @@ def _matrix() -> Markup:
 
 def _gallery(summaries: Sequence[Summary]) -> Markup:
     note = "The most confident mistakes first; then the hits that were least certain, and some of each kind of mistake."
-    if any(summary.pictures.made for summary in summaries):
+    if any(summary.pictures.explained for summary in summaries):
         note += (
             " Beside a mistake, its Grad-CAM overlay where the run has left one: what of the image spoke for the "
             "predicted class (Selvaraju et al. 2017)."

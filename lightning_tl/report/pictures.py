@@ -49,14 +49,14 @@ class Pictures:
 
     Attributes:
         root: folder of the original images; None where it is not known or not there.
-        made: whether the run has left a folder of pictures.
+        explained: whether the run has left Grad-CAM overlays.
     """
 
     def __init__(self, run: Run) -> None:
         self.root = find_root(run)
         self._folder = run.folder / "pictures"
         self._manifest = _manifest(self._folder / "pictures.json")
-        self.made = bool(self._manifest)
+        self.explained = bool(self._manifest.get("gradcam"))
         self._labels = [label for _, _, label in run.samples or ()]
         self._index = {(split, path): str(number) for number, (split, path, _) in enumerate(run.samples or ())}
 

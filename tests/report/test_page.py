@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reported import CLASSES, Row, draw, rows_of, write_run
+from reported import CLASSES, Row, draw, rows_of, write_metrics, write_run
 
 from lightning_tl.report import page
 from lightning_tl.report.page import LIMIT, write_report
@@ -91,12 +91,22 @@ def test_the_phase_boundary_is_drawn_where_the_next_phase_begins(tmp_path: Path)
     assert "epoch 3 (finetune)\nvalidation 0.7600\ntraining 0.7100" in [e["data-tip"] for e in epochs]
 
 
+def test_a_long_run_is_thinned(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", rows_of(), phases=[{"name": "head", "epochs": 1000}])
+    write_metrics(folder / "metrics.csv", 1000)
+    found = read(write_report([folder]))
+    assert "Of 1000 epochs one in 4 is shown." in found.text
+    tips = [str(attributes["data-tip"]) for _, attributes in found.tags if "data-tip" in attributes]
+    epochs = [tip.split()[1] for tip in tips if tip.startswith("epoch ")]
+    assert epochs == [str(number) for number in range(4, 1001, 4)] * 2
+
+
 def test_without_images_the_page_says_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", rows_of(), root=tmp_path / "gone")
     for name in ("metrics.csv", "split.csv"):
         (folder / name).unlink()
     found = read(write_report([folder]))
-    for words in ("the original images cannot be reached", "not checked", "no metrics.csv", "no split.csv"):
+    for words in ("Caution: the original images cannot be reached", "not checked", "no metrics.csv", "no split.csv"):
         assert words in found.text
     assert found.data["pictures"] == []
 
@@ -115,6 +125,7 @@ def test_several_runs_are_compared(tmp_path: Path) -> None:
     ]
     keras = write_run(tmp_path / "keras", rows, framework="keras-jax")
     found = read(write_report([*folders, keras]))
+    assert "base, better, worse, keras: the original images cannot be reached" in found.text
     assert (
         "better is 2.50 percentage points better than base on 120 common images: it alone is right on 3, base alone on "
         "0. The difference is not more than noise (p = 0.25)." in found.text

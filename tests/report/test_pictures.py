@@ -76,7 +76,7 @@ def test_the_runs_own_pictures_come_first(tmp_path: Path) -> None:
     }
     (folder / "pictures" / "pictures.json").write_text(json.dumps(manifest))
     pictures = Pictures(read_run(folder))
-    assert pictures.made
+    assert pictures.explained
     assert size_of(pictures.thumbnail("val", "daisy/0.png")) == (60, 30)  # row 1 of split.csv, counted from 0
     assert size_of(pictures.thumbnail("val", "daisy/1.png")) == (48, 40)
     assert size_of(pictures.thumbnail("val", "rose/0.png")) == (48, 40)
