@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lightning_tl.report import svg
 from lightning_tl.report.markup import Markup, joined, tag
@@ -79,7 +80,10 @@ def line_chart(title: str, lines: Sequence[Line], stretches: Sequence[Stretch], 
     parts = [svg.rules(ticks), _columns(xs, step)]
     parts += [_stretch(part, first, step, number) for number, part in enumerate(stretches) if part.last >= first]
     parts += [_line(line, [place(point) for point in line.points]) for line in lines]
-    parts += [_band(x, first, step, lines, stretches) for x in xs]
+    gap = min((later - x for x, later in pairwise(xs)), default=1)
+    for x in xs:
+        left = LEFT + (x - first + 0.5 - gap / 2) * step
+        parts.append(svg.hit(left, gap * step, HEIGHT - TOP - BOTTOM, _values(x, lines, stretches), x == first))
     return svg.picture(title, HEIGHT, parts)
 
 
@@ -151,9 +155,8 @@ def _line(line: Line, places: Sequence[tuple[float, float]]) -> Markup:
     return tag("g", *drawn, class_=f"{'training' if line.training else 'held-out'} {colour(line.run)}")
 
 
-def _band(x: float, first: float, step: float, lines: Sequence[Line], stretches: Sequence[Stretch]) -> Markup:
-    """What the tooltip of an epoch says, over the chart's whole height."""
+def _values(x: float, lines: Sequence[Line], stretches: Sequence[Stretch]) -> str:
+    """What the tooltip of an epoch says."""
     values = [f"{line.name} {y:.4f}" for line in lines for at, y in line.points if at == x]
     phase = next((f" ({part.name})" for part in stretches if part.first <= x <= part.last), "")
-    tip = "\n".join([f"epoch {x:g}{phase}", *values])
-    return svg.hit(LEFT + (x - first) * step, step, HEIGHT - TOP - BOTTOM, tip, x == first)
+    return "\n".join([f"epoch {x:g}{phase}", *values])

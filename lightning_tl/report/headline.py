@@ -61,7 +61,7 @@ def cautions(summaries: Sequence[Summary]) -> Markup:
 
 
 def duplicates(summaries: Sequence[Summary]) -> Markup:
-    """Images that are in more than one split."""
+    """Images that are in more than one split or class."""
     parts = [part for summary in summaries for part in _duplicates(summary, len(summaries) > 1)]
     note = (
         "Files with the same bytes (SHA-256) in more than one split: the model may have trained on what it is tested "
@@ -79,12 +79,7 @@ def _cautions(summary: Summary) -> list[Markup]:
             what = counted(len(groups), "image is", "images are")
             found.append(joined(f"{what} in more than one {where}; ", link, "."))
     if summary.shared is None:
-        found.append(
-            joined(
-                "the original images cannot be reached, so duplicates across splits were not looked for, and pictures "
-                "are those in the run folder alone. Run the command where data.root of config.yaml is to be found."
-            )
-        )
+        found.append(joined(f"{_unchecked(summary)} Duplicates across splits were not looked for."))
     told = summary.run.results["test"].get("accuracy")
     if isinstance(told, (int, float)) and not math.isclose(told, summary.accuracy, rel_tol=ROUNDING):
         found.append(
@@ -94,6 +89,18 @@ def _cautions(summary: Summary) -> list[Markup]:
             )
         )
     return found
+
+
+def _unchecked(summary: Summary) -> str:
+    """Why duplicates could not be looked for."""
+    if summary.run.data.get("dataset"):
+        return "the images come from a data set, not from files; pictures are those in the run folder alone."
+    if summary.pictures.root is None:
+        return (
+            "the original images cannot be reached, so pictures are those in the run folder alone. Run the command "
+            "where data.root of config.yaml is to be found."
+        )
+    return "there is no split.csv in the run folder."
 
 
 def _other_splits(summary: Summary) -> Markup | None:
@@ -117,7 +124,7 @@ def _tile(what: str, figure: str, how: str) -> Markup:
 def _duplicates(summary: Summary, named: bool) -> list[Markup]:
     before = f"{summary.name}: " if named else ""
     if summary.shared is None:
-        return [tag("p", f"{before}not checked, because the images under data.root cannot be reached.", class_="empty")]
+        return [tag("p", f"{before}not checked: {_unchecked(summary)}", class_="empty")]
     parts = []
     if summary.unread:
         parts.append(tag("p", f"{before}{counted(summary.unread, 'image')} could not be read.", class_="empty"))
