@@ -22,7 +22,13 @@ WIDTH = 1100
 """Pixels, of the window."""
 COLOURS = 64
 """Of the saved picture's palette; the pages have few."""
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from lightning_tl.report.blocks import name_of, section, table
 from lightning_tl.report.charts import mark
 from lightning_tl.report.markup import Content, Markup, joined, shown, tag
 from lightning_tl.report.measures import NOISE
 from lightning_tl.report.numbers import MISSING, counted, decimal, interval, p_value, percent, points, whole
 from lightning_tl.report.provenance import versions_of, weights_of
-from lightning_tl.report.blocks import name_of, section, table
 from lightning_tl.report.summary import Pair, Summary, compare
 
 HASH_DIGITS = 12

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from lightning_tl.report.blocks import name_of, section, table
 from lightning_tl.report.duplicates import Sample, classes_of, splits_of
 from lightning_tl.report.markup import Markup, joined, tag
 from lightning_tl.report.measures import wilson
 from lightning_tl.report.numbers import counted, decimal, interval, percent, whole
-from lightning_tl.report.blocks import name_of, section, table
 from lightning_tl.report.summary import Summary
 
 LISTED = 50

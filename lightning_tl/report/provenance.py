@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_tl.report.blocks import section, table
 from lightning_tl.report.markup import Content, Markup, shown, tag
 from lightning_tl.report.numbers import MISSING
-from lightning_tl.report.blocks import section, table
 from lightning_tl.report.summary import Summary
 
 LONGEST = 30_000

@@ -13,10 +13,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 36
 
 def picture(title: str, height: float, parts: Sequence[Markup], class_: str = "") -> Markup:
     """A whole chart; ``title`` is for those who do not see it."""
-    return tag(
-        "svg", tag("title", title), *parts, viewBox=f"0 0 {WIDTH} {coordinate(height)}", class_=f"chart {class_}".strip(),
-        role="group", aria_label=title,
-    )  # fmt: skip
+    look = f"chart {class_}".strip()
+    box = f"0 0 {WIDTH} {coordinate(height)}"
+    return tag("svg", tag("title", title), *parts, viewBox=box, class_=look, role="group", aria_label=title)
 
 
 def rules(values: Sequence[float]) -> Markup:

@@ -38,7 +38,9 @@ def test_points_lie_between_their_ticks() -> None:
 def test_a_bar_is_as_high_as_its_accuracy() -> None:
     bins = calibration([(0.99, True), (0.98, True), (0.97, False), (0.97, True)])
     drawn = reliability_chart("t", bins, 0)
-    ((y, height),) = re.findall(r'y="([\d.]+)" [^>]*height="([\d.]+)"[^>]*', drawn.split('class="bar"')[1].split("</rect>")[0])
+    ((y, height),) = re.findall(
+        r'y="([\d.]+)" [^>]*height="([\d.]+)"[^>]*', drawn.split('class="bar"')[1].split("</rect>")[0]
+    )
     side = svg.HEIGHT - svg.TOP - svg.BOTTOM
     assert float(height) == pytest.approx(0.75 * side, abs=0.01)
     assert float(y) + float(height) == pytest.approx(svg.TOP + side, abs=0.01)
@@ -51,6 +53,8 @@ def test_a_bar_of_parts_is_as_long_as_its_share() -> None:
 
 
 def test_names_of_phases_keep_within_their_stretch() -> None:
-    drawn = line_chart("t", [Line("a", 0, False, [(1, 0.1), (40, 0.2)])], [Stretch("<b>" * 9, 1, 1), Stretch("x", 2, 40)])
+    drawn = line_chart(
+        "t", [Line("a", 0, False, [(1, 0.1), (40, 0.2)])], [Stretch("<b>" * 9, 1, 1), Stretch("x", 2, 40)]
+    )
     names = re.findall(r'class="phase">([^<]*)<', drawn)
     assert names == ["…", "x"]
