@@ -20,8 +20,8 @@ from selenium import webdriver
 
 WIDTH = 1100
 """Pixels, of the window."""
-COLOURS = 64
-"""Of the saved picture's palette; the pages have few."""
+COLOURS = 192
+"""Of the saved picture's palette; with fewer, orange turns brown."""
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
