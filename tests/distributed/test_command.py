@@ -9,8 +9,8 @@ from commands import COMMAND, finish, free_port, read_results, read_rows, start,
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
 
 from lightning_tl.command import main
-from lightning_tl.errors import InputError
 from lightning_tl.devices import check_strategy
+from lightning_tl.errors import InputError
 
 FIT = ("fit", "--config", "config.yaml", "--trainer.default_root_dir")
 HALF = ("--data.batch_size", "4")
