@@ -88,7 +88,7 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
     )
 
 
-_BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps")
+_BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps", "pictures")
 _IGNORED = ("ckpt_path", "weights_only")
 """What ``lightning-tl fit`` writes into its config.yaml beside them."""
 _SPEED = {
