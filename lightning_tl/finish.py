@@ -46,7 +46,8 @@ def finish_fit(
     loaders = [data.val_dataloader()]
     if data.test_split == "test":
         loaders.append(data.test_dataloader())
-    weights = str(best) if best.is_file() else None
+    # Rank 0 decides: a rank that does not see the file on a shared disk yet would predict with its last weights.
+    weights = str(best) if trainer.strategy.broadcast(best.is_file()) else None
     predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
     splits = [data.samples[index].split for index in predictions.index]
     tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
