@@ -31,6 +31,7 @@ class Config:
         root: the run folder, or where it goes.
         draws: ``keras``, Keras' own layers and random streams; ``shared``, the counter-based definition of
             docs/randomness.md, which lightning_tl uses.
+        pictures: leave thumbnails in the run folder, for its report.
     """
 
     model: ModelConfig
@@ -39,10 +40,12 @@ class Config:
     seed: int = 0
     root: str = "runs"
     draws: str = "keras"
+    pictures: bool = True
 
     def __post_init__(self) -> None:
         check(whole(self.seed, 0), "seed_everything", "an integer of 0 or more", self.seed)
         check(self.draws in ("keras", "shared"), "keras.draws", "keras or shared", self.draws)
+        check(isinstance(self.pictures, bool), "pictures", "true or false", self.pictures)
         one_by_one = self.draws == "keras" or not self.model.fused or len(self.model.augment) < 2
         check(one_by_one, "model.fused", "false with keras.draws shared (Keras resamples one by one)", True)
 
@@ -55,6 +58,7 @@ class Config:
             "phases": [asdict(phase) for phase in self.phases],
             "trainer": {"default_root_dir": self.root},
             "keras": {"draws": self.draws},
+            "pictures": self.pictures,
         }
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
@@ -85,10 +89,11 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
         seed=values.get("seed_everything", Config.seed),
         root=str(trainer.get("default_root_dir") or Config.root),
         draws=keras_block.get("draws", Config.draws),
+        pictures=values.get("pictures", Config.pictures),
     )
 
 
-_BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps")
+_BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps", "pictures")
 _IGNORED = ("ckpt_path", "weights_only")
 """What ``lightning-tl fit`` writes into its config.yaml beside them."""
 _SPEED = {

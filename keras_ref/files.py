@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written to a temporary name, flushed, then renamed."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside ``path``; rename it to ``path`` when the block ends without an error.
+
+    When the block raises, the temporary folder is removed. Its name is always the same, so that what a killed process
+    has left goes away next time.
+
+    Raises:
+        OSError: the folder cannot be written, the disk is full, or something is at ``path``.
+    """
+    temporary = path.with_name(f".{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

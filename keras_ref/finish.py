@@ -1,5 +1,6 @@
 """What a finished fit writes into its run folder."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras_ref.evaluate import (
     write_predictions,
     write_results,
 )
+from keras_ref.pictures import remove_pictures, write_pictures
 from keras_ref.recorder import Recorder
 from keras_ref.runfolder import BEST
 
@@ -24,7 +26,7 @@ from keras_ref.runfolder import BEST
 def finish_fit(
     classifier: TransferClassifier, source: Source, config: Config, recorder: Recorder, run_folder: Path
 ) -> dict[str, Any]:
-    """Evaluate the best weights; write predictions, confusion matrix and results.
+    """Evaluate the best weights; write predictions, confusion matrix, results and pictures.
 
     Args:
         classifier: the fitted model, which gets the best weights.
@@ -49,9 +51,15 @@ def finish_fit(
         classifier.weights_record,
         config.seed,
     )
+    remove_pictures(run_folder)
     write_predictions(run_folder / "predictions.csv", predictions, source.samples, source.class_names)
     title = f"{source.test_split} split: accuracy {tested.accuracy():.4f}"
     counts = confusion_matrix(tested, len(source.class_names))
     draw_confusion_matrix(run_folder / "confusion_matrix.png", counts, source.class_names, title)
     write_results(run_folder / "results.json", values)
+    if config.pictures:
+        try:
+            write_pictures(run_folder, source, config.data, predictions)
+        except Exception as error:  # decoders and disks raise anything, and the run is whole without
+            warnings.warn(f"pictures: none are left, all else is ({type(error).__name__}: {error}).", stacklevel=2)
     return values

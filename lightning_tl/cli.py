@@ -34,7 +34,7 @@ ENDED_BY_SIGTERM = 128 + 15  # as shells tell of a process that a signal has end
 # Resuming in the run's own folder is what we want.
 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
-FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps")
+FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
 """Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
 
 
@@ -67,6 +67,12 @@ class TransferCLI(LightningCLI):
             type=int,
             default=0,
             help="save last.ckpt after so many optimizer steps too; 0: only between epochs",
+        )
+        parser.add_argument(
+            "--pictures",
+            type=bool,
+            default=True,
+            help="leave thumbnails, Grad-CAM overlays and augmented samples in the run folder, for its report",
         )
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size")
@@ -188,7 +194,8 @@ class TransferCLI(LightningCLI):
             return
         self.run_folder = Path(self.trainer.strategy.broadcast(str(self.run_folder)))
         phases = self.phases.results() or results_from(self.run_folder / "checkpoints" / runfolder.LAST)
-        values = finish_fit(self.trainer, self.model, self.datamodule, self.run_folder, phases)
+        pictures = self._get(self.config_init, "pictures")
+        values = finish_fit(self.trainer, self.model, self.datamodule, self.run_folder, phases, pictures)
         if self.trainer.is_global_zero:
             test = values["test"]
             phase_table(values["phases"])

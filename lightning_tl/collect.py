@@ -70,6 +70,9 @@ def _by_way_of_a_file(trainer: lightning.Trainer, model: TransferClassifier, pat
     callbacks.append(file)
     try:
         trainer.predict(model, return_predictions=False, **options)
+        if options.get("ckpt_path"):  # which those processes have loaded, as trainer.predict in this one would have
+            content = torch.load(options["ckpt_path"], map_location="cpu", weights_only=True)
+            model.load_state_dict(content["state_dict"])
         return collect(torch.load(path, weights_only=True))
     finally:
         callbacks.remove(file)

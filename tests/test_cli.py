@@ -97,6 +97,7 @@ def test_fit_leaves_a_whole_run_folder(workplace: Path) -> None:
         "predictions.csv",
         "confusion_matrix.png",
         "results.json",
+        "pictures",
     }
     assert files | {"split.csv"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -110,6 +111,9 @@ def test_fit_leaves_a_whole_run_folder(workplace: Path) -> None:
     assert len(rows) == 6
     hits = [row["label"] == row["predicted"] for row in rows]
     assert sum(hits) / len(hits) == results["test"]["accuracy"]
+    pictures = json.loads((folder / "pictures/pictures.json").read_text())
+    assert len(pictures["images"]) == 6
+    assert pictures["augmented"]["columns"] == ["original", *(f"epoch {epoch}" for epoch in range(4))]
 
 
 def test_the_saved_config_runs_again_and_gives_the_same_numbers_in_a_numbered_folder(
@@ -125,6 +129,14 @@ def test_the_saved_config_runs_again_and_gives_the_same_numbers_in_a_numbered_fo
         for phase in values["phases"]:
             del phase["images_per_second"]
     assert first == second
+
+
+def test_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    short_fit(tmp_path, "--pictures", "false", root="images")
+    assert (tmp_path / "run/results.json").is_file()
+    assert not (tmp_path / "run/pictures").exists()
+    run("test", "--config", "run/config.yaml", "--ckpt_path", "best", cwd=tmp_path)
 
 
 def test_predict_needs_a_checkpoint_and_images_and_nothing_else(workplace: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ ORDER = (
     "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "padding", "folding",
     "backbone", "compiled", "bridge", "weights", "optim", "phase", "schedule", "head", "memory", "stage_metrics",
     "classifier", "devices", "recorder", "phases", "progress", "runfolder", "checkpoint", "saving", "logger",
-    "evaluate", "collect", "finish", "report", "export", "cli", "command",
+    "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export",
+    "cli", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent

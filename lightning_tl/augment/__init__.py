@@ -2,7 +2,7 @@
 
 from lightning_tl.augment.base import Augmentation, Geometric, Params
 from lightning_tl.augment.color_jitter import ColorJitter
-from lightning_tl.augment.grid import augmentation_grid, save_grid
+from lightning_tl.augment.grid import augmentation_grid, augmented_samples, lay_out, save_grid
 from lightning_tl.augment.pipeline import AugmentationPipeline
 from lightning_tl.augment.random_brightness import RandomBrightness
 from lightning_tl.augment.random_contrast import RandomContrast
@@ -27,7 +27,9 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "augmentation_grid",
+    "augmented_samples",
     "from_config",
+    "lay_out",
     "resample",
     "save_grid",
 ]

@@ -11,10 +11,10 @@ from lightning_tl.augment.pipeline import AugmentationPipeline
 from lightning_tl.files import replacing
 
 
-def augmentation_grid(
+def augmented_samples(
     images: Tensor, index: Tensor, pipeline: AugmentationPipeline, seed: int, epochs: int = 7
 ) -> Tensor:
-    """Lay out samples as the first epochs of a run show them.
+    """Samples as the first epochs of a run show them.
 
     Args:
         images: uint8, shape (samples, 3, height, width).
@@ -24,15 +24,26 @@ def augmentation_grid(
         epochs: number of columns after the first, which holds the originals.
 
     Returns:
-        uint8, shape (3, grid height, grid width), on the CPU.
+        uint8, shape (samples, columns, 3, height, width), on the CPU.
     """
     columns = [images]
     for epoch in range(epochs):
         augmented = pipeline(images, index, seed, epoch)
         columns.append(augmented.round().clamp(0, 255).to(torch.uint8))
-    rows = torch.stack(columns, dim=1).flatten(0, 1)  # (samples · columns, 3, height, width)
-    grid: Tensor = make_grid(rows.cpu(), nrow=epochs + 1, padding=2, pad_value=255)
+    return torch.stack(columns, dim=1).cpu()
+
+
+def lay_out(pictures: Tensor) -> Tensor:
+    """One picture of many: uint8 (rows, columns, 3, height, width) to (3, grid height, grid width), 2 pixels apart."""
+    grid: Tensor = make_grid(pictures.flatten(0, 1), nrow=pictures.shape[1], padding=2, pad_value=255)
     return grid
+
+
+def augmentation_grid(
+    images: Tensor, index: Tensor, pipeline: AugmentationPipeline, seed: int, epochs: int = 7
+) -> Tensor:
+    """``augmented_samples`` as one picture, a row a sample: uint8 (3, grid height, grid width), on the CPU."""
+    return lay_out(augmented_samples(images, index, pipeline, seed, epochs))
 
 
 def save_grid(

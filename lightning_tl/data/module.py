@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,20 @@ class ImageFolderDataModule(LightningDataModule):
         labels, indices = [UNKNOWN_LABEL] * len(paths), range(len(paths))
         return self._loader(self._images(paths, labels, indices, predict=True), shuffle=False)
 
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """Samples by their index, as loaders give them: uint8 (len(indices), 3, height, width), on the CPU.
+
+        Raises:
+            InputError: a file can no longer be decoded.
+        """
+        paths = [self.samples[index].path for index in indices]
+        if self._kept is not None:
+            return self._kept.images[[self._row_of[path] for path in paths]]
+        images = self._images(paths, [UNKNOWN_LABEL] * len(paths), indices)
+        threads = 1 if self._source.root is None else os.cpu_count()  # not every data set is made for several
+        with ThreadPoolExecutor(threads) as pool:
+            return torch.stack([item["image"] for item in pool.map(images.__getitem__, range(len(paths)))])
+
     @cached_property
     def _source(self) -> Source:
         return open_source(self.options)
@@ -209,9 +224,13 @@ class ImageFolderDataModule(LightningDataModule):
         labels, indices = [label_of[sample.label] for _, sample in chosen], [index for index, _ in chosen]
         if self._kept is None:
             return self._images([sample.path for _, sample in chosen], labels, indices)
-        row_of = {sample.path: row for row, sample in enumerate(self._source.samples)}
-        rows = [row_of[sample.path] for _, sample in chosen]
+        rows = [self._row_of[sample.path] for _, sample in chosen]
         return KeptImages(self._kept_on_device, rows, labels, indices)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        """From a path to its row in the kept pixels."""
+        return {sample.path: row for row, sample in enumerate(self._source.samples)}
 
     def _images(
         self, paths: Sequence[str], labels: Sequence[int], indices: Sequence[int], predict: bool = False

@@ -44,7 +44,17 @@ def check_same_run(workplace: Path, name: str) -> None:
     assert len(ours) == 18, "9 images for validation and 9 for testing, each once"
     assert (two / "confusion_matrix.png").read_bytes() == (one / "confusion_matrix.png").read_bytes()
     check_same_curves(two / "metrics.csv", one / "metrics.csv")
+    check_same_pictures(two / "pictures", one / "pictures")
     assert not (workplace / name / "run_1").exists(), "only the first rank chooses the run folder"
+
+
+def check_same_pictures(ours: Path, theirs: Path) -> None:
+    """The same files, byte for byte; how confident a mistake is may differ in the last digit, and so their order."""
+    mine, yours = (json.loads((folder / "pictures.json").read_text()) for folder in (ours, theirs))
+    assert mine == yours
+    assert len(mine["images"]) == 18
+    for path in (mine["augmented"]["file"], *mine["images"].values()):
+        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
 
 
 def check_same_curves(ours: Path, theirs: Path) -> None:

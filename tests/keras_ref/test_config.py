@@ -60,6 +60,7 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
     ("blocks", "message"),
     [
         ({"trainer": {"max_epoch": 5}}, "Did you mean trainer.max_epochs?"),
+        ({"pictures": "no"}, "pictures"),
         ({"modle": {}}, "modle: unknown key. Did you mean model?"),
         ({"data": {"root": "x", "image_sise": 96}}, "Did you mean data.image_size?"),
         ({"model": {"backbone": "timm/resnet18"}}, "model.backbone"),

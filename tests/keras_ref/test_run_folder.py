@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from keras_ref.config import read_config
@@ -21,8 +22,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def names_in(run: Path) -> set[str]:
-    """Files of a run folder; those of events have the time in their names."""
+    """Files of a run folder but for pictures; those of events have the time in their names."""
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    names = {name for name in names if not name.startswith("pictures/")}
     return {"events" if name.startswith("events.out.tfevents.") else name for name in names}
 
 
@@ -70,6 +72,21 @@ def test_lightning_tl_writes_the_same_files(keras_side: Any, lightning_run: Path
     renamed = {name.replace(".weights.h5", ".ckpt") for name in names_in(keras_side.run)}
     # Of lightning_tl alone: what Lightning was built with, and the checkpoint that a resumed run falls back to.
     assert renamed | {"hparams.yaml", "checkpoints/previous.ckpt"} == names_in(lightning_run)
+
+
+def test_thumbnails_are_those_of_lightning_tl(keras_side: Any, lightning_run: Path) -> None:
+    theirs, ours = (json.loads((r / "pictures/pictures.json").read_text()) for r in (keras_side.run, lightning_run))
+    assert set(theirs) == {"image_size", "images"}
+    assert theirs["image_size"] == ours["image_size"]
+    assert sorted(theirs["images"].items()) == sorted(ours["images"].items())
+    for path in theirs["images"].values():
+        one, other = (read_picture(run / "pictures" / path) for run in (keras_side.run, lightning_run))
+        assert np.abs(one - other).mean() < 2  # a resized pixel on the border of two integers
+
+
+def read_picture(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image).astype(int)
 
 
 def test_lightning_tl_writes_the_same_keys(keras_side: Any, lightning_run: Path) -> None:

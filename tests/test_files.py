@@ -1,0 +1,40 @@
+"""Folders that are whole or absent."""
+
+from pathlib import Path
+
+import pytest
+
+from lightning_tl.files import new_folder
+
+
+def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "deep" / "folder") as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner/file").write_text("text")
+        assert not (tmp_path / "deep/folder").exists()
+    assert (tmp_path / "deep/folder/inner/file").read_text() == "text"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
+
+
+def test_nothing_is_left_of_a_block_that_fails_or_of_a_killed_process(tmp_path: Path) -> None:
+    (tmp_path / ".folder").mkdir()
+    (tmp_path / ".folder/half").touch()
+
+    def fail() -> None:
+        with new_folder(tmp_path / "folder") as temporary:
+            assert not list(temporary.iterdir())
+            (temporary / "file").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_in_its_place_stays(tmp_path: Path, kind: str) -> None:
+    there = tmp_path / "there"
+    there.write_text("mine") if kind == "file" else (there / "mine").mkdir(parents=True)
+    with pytest.raises(OSError, match="there"), new_folder(there) as temporary:
+        (temporary / "file").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == (["there"] if kind == "file" else ["there", "mine"])
