@@ -16,7 +16,7 @@ from lightning_tl.command import main
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 CLASSES = sorted(
-    ["<img src=x onerror=alert(1)>|`", "new\nline ![x](http://evil) www.evil.com", NOT_UTF8, "[a](b) *c* $x$ "]
+    ["<img src=x onerror=alert(1)>|`", "new\nline ![x](mailto:a@b.c) www.evil.com", NOT_UTF8, "[a](b) *c* $x$ "]
 )
 """In the order of the labels."""
 
@@ -39,9 +39,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    assert main(["fit", "--config", str(folder / "config.yaml")]) == 0
+    fit(folder / "config.yaml")
     make_lively(folder / "run" / "checkpoints" / "best.ckpt")
     return folder / "run"
+
+
+def fit(config: Path, *words: str) -> None:
+    """By the command; LightningCLI wants its words in ``sys.argv`` alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["lightning-tl", "fit", "--config", str(config), *words])
+        assert main() == 0
 
 
 def make_lively(checkpoint: Path) -> None:

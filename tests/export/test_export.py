@@ -41,7 +41,10 @@ def damage_safetensors(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "kind", "damage"),
-    [(onnx_file, "onnx", damage_onnx), (safetensors_file, "safetensors", damage_safetensors)],
+    [
+        pytest.param(onnx_file, "onnx", damage_onnx, marks=pytest.mark.slow),  # torch traces for long
+        (safetensors_file, "safetensors", damage_safetensors),
+    ],
     ids=["onnx", "safetensors"],
 )
 def test_a_file_with_one_wrong_weight_is_not_put_in_place(
@@ -79,7 +82,7 @@ def test_what_a_runtime_cannot_open_is_told(tmp_path: Path) -> None:
 
 
 def test_the_process_that_opens_a_file_knows_nothing_of_us() -> None:
-    with pytest.raises(VerificationError, match="import of lightning_tl halted"):
+    with pytest.raises(VerificationError, match="No module named 'lightning_tl.errors'"):
         run_reader(Runtime("python", ()), "import lightning_tl.errors", np.zeros((1, 3, 2, 2), np.uint8))
 
 

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from export.conftest import fit
 
 from lightning_tl.command import main
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 FORMATS = ("onnx", "pt2", "keras", "safetensors")
 
 
@@ -21,7 +23,6 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("LIGHTNING_TL_ASSETS is not set: no real weights and photographs")
     run = tmp_path_factory.mktemp("flowers") / "run"
     words = {
-        "config": "configs/flowers.yaml",
         "data.root": f"{folder}/data/flowers",
         "data.test_fraction": "0.1",
         "model.weights": f"{folder}/weights/keras_mobilenet_v2_1.0_224_no_top.h5",
@@ -30,7 +31,7 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "trainer.accelerator": "cpu",
         "trainer.enable_progress_bar": "false",
     }
-    assert main(["fit", *(f"--{name}={value}" for name, value in words.items())]) == 0
+    fit(ROOT / "configs" / "flowers.yaml", *(f"--{name}={value}" for name, value in words.items()))
     return run / "checkpoints" / "best.ckpt"
 
 

@@ -13,6 +13,9 @@ from export.conftest import CLASSES, Export, run_code
 from safetensors import safe_open
 
 from lightning_tl import TransferClassifier
+from lightning_tl.export.images import run_images
+from lightning_tl.export.int8 import logits_of, measure, quantize
+from lightning_tl.export.origin import find_origin
 from lightning_tl.weights import sha256
 
 SHAPES = {"onnx": (4, 3, 32, 32), "pt2": (4, 3, 32, 32), "safetensors": (4, 3, 32, 32), "keras": (4, 32, 32, 3)}
@@ -117,17 +120,19 @@ def test_the_config_says_how_to_build_the_network(exported: Export) -> None:
         assert file.get_tensor("classifier.weight").shape == (4, 1280)
 
 
-def test_eight_bits_are_smaller_and_told_with_their_accuracy(exported: Export) -> None:
-    path = exported("onnx", "--int8")
+def test_eight_bits_are_smaller_and_keep_the_answers(run: Path, exported: Export, tmp_path: Path) -> None:
+    images, path = run_images(find_origin(str(run / "checkpoints" / "best.ckpt"), "runs")), tmp_path / "int8.onnx"
+    quantize(exported("onnx"), path, images["train"].spread(16))
     model = onnx.load(path)
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
     assert json.loads({e.key: e.value for e in model.metadata_props}["class_names"]) == CLASSES
-    assert path.stat().st_size < exported("onnx").stat().st_size / 2
-    card = path.with_name("model.onnx.md").read_text()
-    assert re.search(r"\| accuracy \| [01]\.\d{4} \| [01]\.\d{4} \|", card)
-    assert "Ranges of activations are from images of the run's train split" in card
-    assert "Measured on images of the run's val split" in card
-    for batch in (1, 5):
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        logits, _ = session.run(None, {"images": np.zeros((batch, 3, 32, 32), np.uint8)})
-        assert logits.shape == (batch, 4)
+    for count in (1, 5):
+        assert logits_of(path, np.zeros((count, 3, 32, 32), np.uint8)).shape == (count, 4)
+    found = measure(exported("onnx"), path, images["train"].spread(16), images["val"])
+    assert found.calibration == "16 of 32 images of the run's train split"
+    assert found.held_out == "images of the run's val split"
+    assert found.int8_bytes == path.stat().st_size < found.float_bytes / 2
+    assert found.agreement > 0.7
+    pixels, labels = next(images["val"].batches(8))
+    said = reference(run)(pixels).argmax(dim=1)
+    assert found.before == float((said == labels).float().mean())
