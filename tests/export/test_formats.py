@@ -45,7 +45,7 @@ def probabilities(run: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(found)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors", "keras"])
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors", pytest.param("keras", marks=pytest.mark.slow)])
 def test_the_code_of_the_card_answers_as_the_checkpoint_does(
     kind: str, exported: Export, images: np.ndarray, probabilities: np.ndarray, tmp_path: Path
 ) -> None:
