@@ -30,8 +30,8 @@ def export(request: Request) -> Exported:
     """
     request.check()
     origin = find_origin(request.checkpoint, request.root)
-    splits = run_images(origin, request.data_root) if request.int8 else {}
     job = jobs.prepare(request.kind, origin, request.images, request.data_root)
+    splits = run_images(origin, job.plain.backbone.image_size, request.data_root) if request.int8 else {}
     with ExitStack() as stack:
         temporary = [stack.enter_context(replacing(path)) for path in request.paths]
         checks, int8 = _write_int8(job, temporary[0], splits) if request.int8 else (_write(job, temporary[0]), None)

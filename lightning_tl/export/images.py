@@ -70,18 +70,19 @@ def given_images(paths: Sequence[str], checkpoint: CheckpointInfo, size: tuple[i
     return Images(names, (UNKNOWN_LABEL,) * len(names), read, "images given with --images")
 
 
-def run_images(origin: Origin, root: str | None = None) -> dict[str, Images]:
+def run_images(origin: Origin, size: tuple[int, int], root: str | None = None) -> dict[str, Images]:
     """The images of the run by split: train, val, and test where there is one.
 
     Args:
         origin: of the checkpoint.
+        size: (height, width) that the model takes, in pixels.
         root: where the run's images lie now; None for where they were.
 
     Raises:
         InputError: they cannot be reached, or are of other classes.
     """
     try:
-        return _by_split(origin, _options(origin, root))
+        return _by_split(origin, _options(origin, size, root))
     except InputError as error:
         raise InputError(
             f"images: those that the run was trained on cannot be reached ({error}) "
@@ -89,8 +90,8 @@ def run_images(origin: Origin, root: str | None = None) -> dict[str, Images]:
         ) from error
 
 
-def _options(origin: Origin, root: str | None) -> DataOptions:
-    settings: dict[str, Any] = dict(origin.checkpoint.data)
+def _options(origin: Origin, size: tuple[int, int], root: str | None) -> DataOptions:
+    settings: dict[str, Any] = {**origin.checkpoint.data, "image_size": size}
     if root is not None:
         settings["root"] = root
     if origin.split_file is not None:
@@ -131,5 +132,5 @@ def compared_images(
     origin: Origin, size: tuple[int, int], paths: Sequence[str] = (), root: str | None = None
 ) -> Images:
     """At most ``COMPARED`` images to compare on: at ``paths`` if given, else of the run's validation split."""
-    found = given_images(paths, origin.checkpoint, size) if paths else run_images(origin, root)["val"]
+    found = given_images(paths, origin.checkpoint, size) if paths else run_images(origin, size, root)["val"]
     return found.spread(COMPARED)

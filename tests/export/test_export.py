@@ -168,7 +168,7 @@ def test_images_that_are_gone_are_asked_for(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_images_are_those_of_the_run(run: Path) -> None:
-    images = run_images(find_origin(str(run / "checkpoints" / "best.ckpt"), "runs"))
+    images = run_images(find_origin(str(run / "checkpoints" / "best.ckpt"), "runs"), (32, 32))
     assert {split: len(found) for split, found in images.items()} == {"train": 32, "val": 8}
     some = images["train"].spread(4)
     assert sorted(some.labels) == [0, 1, 2, 3]

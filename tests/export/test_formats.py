@@ -121,7 +121,10 @@ def test_the_config_says_how_to_build_the_network(exported: Export) -> None:
 
 
 def test_eight_bits_are_smaller_and_keep_the_answers(run: Path, exported: Export, tmp_path: Path) -> None:
-    images, path = run_images(find_origin(str(run / "checkpoints" / "best.ckpt"), "runs")), tmp_path / "int8.onnx"
+    images, path = (
+        run_images(find_origin(str(run / "checkpoints" / "best.ckpt"), "runs"), (32, 32)),
+        tmp_path / "int8.onnx",
+    )
     quantize(exported("onnx"), path, images["train"].spread(16))
     model = onnx.load(path)
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
