@@ -1,7 +1,7 @@
 """What is exported: the classifier as one function from pixels to logits and probabilities."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,11 +51,9 @@ def load_plain(path: Path) -> TransferClassifier:
     return _load(path, fold_batchnorm=False, channels_last=False)
 
 
-def _load(path: Path, **changes: bool) -> TransferClassifier:
-    model = TransferClassifier.load_from_checkpoint(
-        str(path), map_location="cpu", weights_only=True, compile=False, **changes
-    )
-    return cast(TransferClassifier, model.eval())
+def _load(path: Path, **changes: Any) -> TransferClassifier:
+    model = TransferClassifier.load_from_checkpoint(path, "cpu", weights_only=True, compile=False, **changes)
+    return model.eval()
 
 
 @torch.no_grad()
@@ -66,5 +64,5 @@ def answers(classifier: TransferClassifier, images: Tensor) -> dict[str, NDArray
         classifier: from ``load_classifier``.
         images: uint8, (images, 3, height, width).
     """
-    logits = torch.cat([classifier(batch) for batch in images.split(32)])
+    logits = torch.cat([classifier(batch) for batch in torch.split(images, 32)])
     return {"logits": logits.numpy(), "probabilities": logits.softmax(dim=1).numpy()}

@@ -139,5 +139,5 @@ def compare(
     scale = float(np.abs(expected).max()) if output == "logits" else 1.0
     row = int(np.argmax(np.where(np.isnan(worst), np.inf, worst)))
     at = row if row < len(expected) else 0
-    error = float(worst[row]) / max(scale, np.finfo(np.float32).tiny)
+    error = float(worst[row]) / max(scale, float(np.finfo(np.float32).tiny))
     return Check(runtime, output, len(expected), error, tolerance, names[at])

@@ -26,6 +26,9 @@ def make(backbone: str, convention: str, **options: Any) -> tuple[TransferClassi
     settings: dict[str, Any] = {"weights": "none", "image_size": SIZE, "convention": convention, **options}
     model = TransferClassifier(["a", "b", "c"], backbone, **settings, fold_batchnorm=False, channels_last=False)
     live(model.backbone)
+    for tensor in model.backbone.net.state_dict().values():
+        if tensor.dim() == 4:  # torchvision's initial depthwise weights let nothing of the image through
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
     origin = Origin(CheckpointInfo(Path("x.ckpt"), model.class_names, {}, 0), "0" * 64, Path())
     return model.eval(), describe(origin, model)
 
@@ -44,7 +47,9 @@ def test_it_computes_the_same(backbone: str, convention: str, options: dict[str,
     model, description = make(backbone, convention, **options)
     path = tmp_path / "model.safetensors"
     safetensors_file.write(path, model, description)
-    images = np.random.default_rng(0).integers(0, 256, (3, 3, *model.backbone.image_size), dtype=np.uint8)
+    height, width = model.backbone.image_size
+    coarse = np.random.default_rng(0).integers(0, 256, (3, 3, height // 16 + 1, width // 16 + 1), dtype=np.uint8)
+    images = coarse.repeat(16, axis=2).repeat(16, axis=3)[:, :, :height, :width]
     scope: dict[str, Any] = {"images": images}
     exec(safetensors_file.code(path, plain_network(model), description), scope)
     with torch.no_grad():
@@ -55,14 +60,13 @@ def test_it_computes_the_same(backbone: str, convention: str, options: dict[str,
     assert (scope["probabilities"] - probabilities).abs().max() <= tolerance
 
 
-@pytest.mark.parametrize("convention", ["keras", "torch"])
-def test_the_keras_file_has_every_tensor(convention: str, tmp_path: Path) -> None:
+def test_the_keras_file_has_every_tensor(tmp_path: Path) -> None:
     """What plain Keras makes of it is a slow test: each backend starts a process."""
-    model, description = make("timm/mobilenetv2_035", convention)
+    model, description = make("timm/mobilenetv2_035", "keras")
     path = tmp_path / "model.keras"
     keras_file.write(path, model, description)
     back = read_keras(path, "timm")
-    assert (back.convention, back.class_names) == (convention, ("a", "b", "c"))
+    assert (back.convention, back.class_names) == ("keras", ("a", "b", "c"))
     state = model.backbone.net.state_dict()
     assert all(torch.equal(back.state[name], tensor) for name, tensor in state.items())
     assert back.head_weight is not None
