@@ -72,8 +72,8 @@ def _tensors(path: Path, content: Any) -> dict[str, Tensor]:
 def _checkpoint(path: Path) -> str:
     return (
         f"weights: {path} is a Lightning checkpoint of a whole run. Continue from it with --ckpt_path, "
-        "use it with TransferClassifier.load_from_checkpoint, or take its backbone's weights out with "
-        "torch.save(TransferClassifier.load_from_checkpoint(CKPT, weights_only=True).backbone.net.state_dict(), FILE)."
+        "use it with TransferClassifier.load_from_checkpoint, or begin from its backbone: write its weights with "
+        "lightning-tl export CKPT --format safetensors --output FILE.safetensors, and give that file."
     )
 
 

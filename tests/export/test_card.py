@@ -1,0 +1,62 @@
+"""The card says what it must, and names of strangers are text in it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from export.conftest import CLASSES, Export, results_of
+from markdown_it import MarkdownIt
+
+from lightning_tl.errors import printable
+from lightning_tl.export.markdown import escaped, table
+from lightning_tl.weights import sha256
+
+HOSTILE = [
+    *CLASSES,
+    "</td></tr>",
+    "[x]: http://evil",
+    "a|b\\|c",
+    "`` ` ``",
+    "&lt;&#60;",
+    "~~s~~",
+    "\x1b[31m",
+    "__init__",
+    " a  b ",
+]
+HARMLESS = {"text", "softbreak", "code_inline", "text_special"}
+
+
+def shown(markdown: str) -> tuple[list[str], set[str]]:
+    """The text of each inline stretch of a page, and the kinds of what is in them."""
+    page = MarkdownIt("gfm-like", {"html": True, "linkify": False}).parse(markdown)
+    inline = [token for token in page if token.type == "inline"]
+    kinds = {child.type for token in inline for child in token.children or []} | {
+        t.type for t in page if "html" in t.type
+    }
+    return ["".join(child.content for child in token.children or []) for token in inline], kinds
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_and_nothing_else(name: str) -> None:
+    texts, kinds = shown("\n".join(table(["class"], [[escaped(name)]])))
+    visible = printable(name).replace("\n", "\\n")
+    assert texts == ["class", visible] or texts == ["class", visible.strip()]
+    assert kinds <= {"text", "text_special"}
+
+
+def test_the_card_says_what_it_must(run: Path, exported: Export) -> None:
+    path = exported("safetensors")
+    card = path.with_name("model.safetensors.md").read_text(encoding="utf-8")
+    texts, kinds = shown(card)
+    assert kinds <= HARMLESS
+    for name in CLASSES:
+        assert printable(name).replace("\n", "\\n").strip() in [text.strip() for text in texts]
+    whole = "\n".join(texts)
+    results = results_of(run)
+    assert f"accuracy {results['test']['accuracy']:.4f}" in whole  # type: ignore[index]
+    assert sha256(path) in whole
+    assert sha256(run / "checkpoints" / "best.ckpt") in whole
+    assert re.search(r"\| train \| 32 \| 4 \|\n\| val \| 8 \| 4 \|", card)
+    assert re.search(r"\| safetensors [\d.]+, timm [\d.]+, torch [\d.]+ \| logits \| 8 \| \S+ \| 2e-05 \|", card)
+    assert "nobody has checked them here" in whole
+    assert "Of this checkpoint, on the val split" in whole
