@@ -13,7 +13,7 @@ import lightning_tl
 ORDER = (
     "errors", "files", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "folding",
     "backbone", "compiled", "bridge", "weights", "optim", "phase", "schedule", "head", "classifier", "phases",
-    "runfolder", "checkpoint", "saving", "logger", "evaluate", "collect", "finish", "report",
+    "runfolder", "checkpoint", "saving", "logger", "evaluate", "collect", "finish", "predict", "report",
     "export", "cli", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
