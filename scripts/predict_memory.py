@@ -101,23 +101,27 @@ def measure(paths: int, output: str, workers: int) -> dict[str, float]:
             *("--trainer.accelerator", "cpu", "--data.batch_size", "64", "--data.num_workers", str(workers)),
         ]
         began = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        sampler = Sampler(process.pid, folder / f"{output}.partial" / "manifest.json")
-        sampler.start()
-        for number in range(paths):
-            process.stdin.write(f"{number % IMAGES:02}.png\n".encode())
-        process.stdin.close()
-        told = process.stdout.read().decode()
-        code = process.wait()
-        sampler.ended.set()
-        sampler.join()
-        if code:
-            raise SystemExit(f"predict ended with {code}")
+        with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            samples, told = watch(process, paths, folder / f"{output}.partial" / "manifest.json")
+        if process.returncode:
+            raise SystemExit(f"predict ended with {process.returncode}")
         print(told, end="")
-        seconds = time.monotonic() - began
-        return {**compare(sampler.samples, paths), "paths": paths, "seconds": round(seconds, 1)}
+        return {**compare(samples, paths), "paths": paths, "seconds": round(time.monotonic() - began, 1)}
+
+
+def watch(process: "subprocess.Popen[bytes]", paths: int, manifest: Path) -> tuple[list[tuple[int, float, float]], str]:
+    """Feed the command its paths and sample its memory to its end; the samples, and what it printed."""
+    sampler = Sampler(process.pid, manifest)
+    sampler.start()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for number in range(paths):
+        process.stdin.write(f"{number % IMAGES:02}.png\n".encode())
+    process.stdin.close()
+    told = process.stdout.read().decode()
+    sampler.ended.set()
+    sampler.join()
+    return sampler.samples, told
 
 
 def compare(samples: list[tuple[int, float, float]], paths: int) -> dict[str, float]:

@@ -121,7 +121,7 @@ class Batches:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         yield from DataLoader(
             PathImages(self.settings),
-            batch_sampler=self.feed,  # type: ignore[arg-type]  # places in the place of positions
+            batch_sampler=self.feed,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=outlive_sigterm,

@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning_tl.data.folder import IMAGE_EXTENSIONS
 from lightning_tl.errors import InputError
@@ -107,8 +108,8 @@ def _listed(null: bool) -> Iterator[str]:
 
 def _pieces(end: bytes) -> Iterator[bytes]:
     """Standard input up to each ``end``; of a piece that is too long for a path, just too much."""
-    rest = b""
-    while block := sys.stdin.buffer.read1(MAX_PATH):
+    rest, stdin = b"", cast(BufferedReader, sys.stdin.buffer)
+    while block := stdin.read1(MAX_PATH):
         *whole, rest = (rest + block).split(end)
         yield from whole
         if len(rest) > MAX_PATH:

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -156,6 +156,18 @@ class Partial:
 
 
 @contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raise InputError in place of an OSError from writing."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"output: {place} cannot be written: {error.strerror or error}. What is done is kept: the same command "
+            "continues from there once this is mended."
+        ) from error
+
+
+@contextmanager
 def opened(partial: Partial, output: Path, resume: bool, overwrite: bool) -> Iterator[None]:
     """Keep a partial result, a new one or one that is to be continued, from other processes.
 
@@ -166,20 +178,21 @@ def opened(partial: Partial, output: Path, resume: bool, overwrite: bool) -> Ite
         overwrite: replace an ``output`` that is there.
 
     Raises:
-        InputError: there is an output that is not to be replaced, another process is writing, or the result that is
-            there is of other settings.
-        OSError: the folder cannot be written.
+        InputError: there is an output that is not to be replaced, another process is writing, the result that is
+            there is of other settings, or the folder cannot be written.
     """
     if output.is_dir():
         raise InputError(f"output: it is a folder. Give the name of a file. Received: {str(output)!r}.")
     kept = output.exists() and not overwrite
     if kept and not (resume and partial.folder.exists()):
         raise InputError(_is_there(output))
-    with locked(partial.folder):
-        partial.load() if resume else partial.clear()
-        if kept and not partial.state.finished:  # a finished one was ended between the last two steps
-            raise InputError(_is_there(output))
-        partial.save()
+    with ExitStack() as stack:
+        with writing(partial.folder):
+            stack.enter_context(locked(partial.folder))
+            partial.load() if resume else partial.clear()
+            if kept and not partial.state.finished:  # a finished one was ended between the last two steps
+                raise InputError(_is_there(output))
+            partial.save()
         yield
 
 

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightning_tl.errors import InputError, printable
 from lightning_tl.files import replacing
-from lightning_tl.predict.partial import WHOLE, Chain, Partial
+from lightning_tl.predict.partial import WHOLE, Chain, Partial, writing
 from lightning_tl.predict.rows import Format, Rows
 from lightning_tl.predict.text_formats import TextFormat, csv_line, join_files
 from lightning_tl.table import guarded
@@ -126,10 +126,15 @@ class Lines:
         self.form, self.predicted, self.unreadable = form, 0, 0
 
     def write(self, entries: Sequence[Entry], probabilities: NDArray[np.float32]) -> None:
-        """A step's images."""
+        """A step's images. Raises InputError if nobody reads them any more."""
         rows, bad = divide(entries, probabilities)
-        self.form.add(sys.stdout.buffer, rows)
-        sys.stdout.buffer.flush()
+        try:
+            self.form.add(sys.stdout.buffer, rows)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            with suppress(OSError):  # or Python would try once more at its end, and complain
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise InputError("output: nobody reads standard output any more, so there is nothing more to do.") from error
         self.predicted += len(rows.paths)
         self.unreadable += len(bad)
         for path, reason in bad:
@@ -171,15 +176,3 @@ def divide(entries: Sequence[Entry], probabilities: NDArray[np.float32]) -> tupl
     read = np.array([not reason for _, reason in entries], dtype=bool)
     rows = Rows([path for path, reason in entries if not reason], probabilities[read])
     return rows, [entry for entry in entries if entry[1]]
-
-
-@contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Raise InputError in place of an OSError from writing."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"output: {place} cannot be written: {error.strerror or error}. What is done is kept: the same command "
-            "continues from there once this is mended."
-        ) from error

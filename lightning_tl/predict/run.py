@@ -8,18 +8,17 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data.options import DataOptions
 from lightning_tl.errors import InputError
 from lightning_tl.predict.formats import make_format
 from lightning_tl.predict.images import Batches, Feed
-from lightning_tl.predict.inputs import PathStream
+from lightning_tl.predict.inputs import STDIN, PathStream
 from lightning_tl.predict.partial import Partial, State, opened
 from lightning_tl.predict.progress import ProgressReport
 from lightning_tl.predict.request import STDOUT, Request
-from lightning_tl.predict.result import Chunks, Lines, put_in_place, writing
+from lightning_tl.predict.result import Chunks, Lines, put_in_place
 from lightning_tl.predict.rows import Format
 from lightning_tl.predict.text_formats import TextFormat
 from lightning_tl.predict.writer import PredictionWriter
@@ -57,7 +56,7 @@ def predict_paths(
             all is done, files could not be read and the request is to fail then.
     """
     form = make_format(request.output, model.class_names, request.top_k)
-    check_trainer(trainer, stream)
+    check_trainer(trainer, STDIN if stream.from_stdin else request.output)
     count = None if stream.from_stdin else PathStream(stream.words).count
     progress = ProgressReport(show_progress, count)
     feed = Feed(stream, options.batch_size_on(trainer.world_size))
@@ -89,7 +88,7 @@ def _finish(
 ) -> State:
     """Do what is left to do of a partial result and put it in place."""
     output = Path(request.output)
-    with writing(partial.folder), opened(partial, output, request.resume, request.overwrite):
+    with opened(partial, output, request.resume, request.overwrite):
         if partial.state.paths:
             print(f"continuing {partial.folder} after {partial.state.paths} paths", file=sys.stderr)
         partial.skip(batches.feed.stream)
@@ -106,28 +105,31 @@ def _run(trainer: lightning.Trainer, model: TransferClassifier, batches: Batches
     callbacks.append(writer)
     try:
         trainer.predict(model, dataloaders=batches, return_predictions=False)
-    except SIGTERMException:  # an exit too
-        raise
     except SystemExit as ended:
-        if trainer.interrupted:  # type: ignore[attr-defined]
+        if isinstance(ended.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from ended
         raise
     finally:
         callbacks.remove(writer)
 
 
-def check_trainer(trainer: lightning.Trainer, stream: PathStream) -> None:
-    """Raise InputError for what would leave paths out, or cannot be."""
-    limit = trainer.limit_predict_batches  # type: ignore[attr-defined]
+def check_trainer(trainer: lightning.Trainer, stream: str) -> None:
+    """Raise InputError for a trainer that would leave paths out, or whose processes have no streams.
+
+    Args:
+        trainer: of the prediction.
+        stream: ``-`` if standard input or output is used.
+    """
+    limit = trainer.limit_predict_batches
     if trainer.fast_dev_run or limit != 1.0 or isinstance(limit, int):  # type: ignore[attr-defined]
         raise InputError(
             "trainer.limit_predict_batches: every PATH is predicted, so it and fast_dev_run do not go with PATHs. "
             f"Give fewer PATHs. Received: {limit}."
         )
-    if stream.from_stdin and isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if stream == STDIN and isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise InputError(
-            "trainer.strategy: processes that are spawned or forked cannot read the list on standard input. Use ddp, "
-            "or give files, folders or globs."
+            "trainer.strategy: processes that are spawned or forked have neither standard input nor output. Use ddp, "
+            f"or files in place of {STDIN}."
         )
 
 

@@ -85,8 +85,8 @@ class JsonLines(TextFormat):
 def csv_line(cells: Sequence[str]) -> bytes:
     """One row. Before Python 3.13 csv leaves a lone carriage return unquoted, and reads it as the end of a row."""
     line = io.StringIO()
-    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
-    csv.writer(line, lineterminator="\n", quoting=quoting).writerow(cells)
+    quoted = any("\r" in cell for cell in cells)
+    csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL).writerow(cells)
     return line.getvalue().encode("utf-8", errors=ESCAPE)
 
 

@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from predicting import OPTIONS, draw, predict
+from predicting import draw, predict_here
 
 from lightning_tl.predict import run
 
@@ -17,16 +19,16 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.listdir", "os.scandir")
 
 
-def killed(workplace: Path, words: tuple[str, ...], moment: int) -> int:
-    """Run the command in a process that is killed before the ``moment``-th of these calls; how it ended."""
-    process = multiprocessing.get_context("fork").Process(target=run_until, args=(workplace, words, moment))
+def killed(run_it: Callable[[], Any], moment: int) -> int:
+    """Run it in a process that is killed before the ``moment``-th of these calls; how it ended."""
+    process = multiprocessing.get_context("fork").Process(target=run_until, args=(run_it, moment))
     process.start()
     process.join(120)
     assert process.exitcode is not None
     return process.exitcode
 
 
-def run_until(workplace: Path, words: tuple[str, ...], moment: int) -> None:
+def run_until(run_it: Callable[[], Any], moment: int) -> None:
     left = moment
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -37,30 +39,30 @@ def run_until(workplace: Path, words: tuple[str, ...], moment: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(audit)
-    predict(*words, cwd=workplace)
+    run_it()
     os._exit(0)
 
 
 def test_killed_at_any_moment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every third of the calls that touch the result, each time from the beginning, and once one after the other."""
+    """At every fourth of the calls that touch the result, each time from the beginning."""
     monkeypatch.setattr(run, "CHUNK", 4)
     draw(workplace / "broken", 3)
     (workplace / "broken" / "01.png").write_bytes(b"no image")
-    words = ("broken", "photos", "broken", "--ckpt_path", "best.ckpt", *OPTIONS, "--output", "cut.csv")
-    predict(*words, cwd=workplace)
+    run_it = partial(predict_here, "broken", "photos", "broken", output="cut.csv", cwd=workplace)
+    run_it()
     names = ("cut.csv", "cut.errors.csv")
     whole = [(workplace / name).read_bytes() for name in names]
     moments = 0
-    for moment in [*range(2, 100, 5)]:
+    for moment in range(1, 200, 4):
         for name in names:
             (workplace / name).unlink(missing_ok=True)
-        ended = killed(workplace, words, moment)
+        ended = killed(run_it, moment)
         if ended == 0:
             break
         assert ended == -signal.SIGKILL
         moments += 1
         if not (workplace / "cut.csv").exists() or (workplace / "cut.csv.partial" / "manifest.json").exists():
-            predict(*words, cwd=workplace)
+            run_it()
         assert whole == [(workplace / name).read_bytes() for name in names], moment
         assert not list(workplace.glob(".cut*"))
     assert moments > 5

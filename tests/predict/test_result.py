@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from lightning_tl.errors import InputError
 from lightning_tl.predict.formats import make_format
 from lightning_tl.predict.inputs import PathStream
 from lightning_tl.predict.partial import LOCK, MANIFEST, Partial, State, opened
-from lightning_tl.predict.result import Chunks, put_in_place
+from lightning_tl.predict.result import Chunks, Lines, put_in_place
+from lightning_tl.predict.text_formats import TextFormat
 
 CLASSES = ("a", "b")
 STEP = 2
@@ -235,6 +237,17 @@ def test_the_paths_that_are_done_must_come_again(tmp_path: Path, monkeypatch: py
     partial.skip(PathStream(names))
     with pytest.raises(InputError, match="holds the results of 11 paths"):
         partial.skip(PathStream([*names, "0.jpg"]))
+
+
+def test_nobody_reads_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    form = make_format("-", CLASSES, 1)
+    assert isinstance(form, TextFormat)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(InputError, match="nobody reads standard output any more"):
+            Lines(form).write(entries(2), values(2))
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

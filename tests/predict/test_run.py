@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+import yaml
 from predicting import CLASSES, OPTIONS, Done, draw, predict, predict_here, write_checkpoint
 
 from lightning_tl import TransferClassifier
@@ -25,7 +26,6 @@ from lightning_tl.data.decode import decode_image
 from lightning_tl.data.folder import list_images
 from lightning_tl.errors import InputError
 from lightning_tl.predict import run
-from lightning_tl.predict.inputs import PathStream
 from lightning_tl.predict.writer import PredictionWriter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names that other systems do not allow")
@@ -126,6 +126,18 @@ def test_nothing_but_unreadable_files(workplace: Path) -> None:
     assert pyarrow.parquet.read_table(workplace / "none.parquet").num_rows == 0
 
 
+def test_options_from_a_config(workplace: Path) -> None:
+    """What belongs to ``fit`` alone is passed over, as by the other commands."""
+    config = {"model": {"backbone": "unknown"}, "phases": [], "top_k": 1, "data": {"batch_size": 2}}
+    (workplace / "config.yaml").write_text(yaml.safe_dump(config))
+    words = ("--config", "config.yaml", "--ckpt_path", "best.ckpt", "photos/01.png", "--output", "config.csv")
+    predict("photos", *words, "--trainer.accelerator", "cpu", "--data.num_workers", "0", cwd=workplace)
+    header, *found = rows(workplace / "config.csv")
+    assert header == ["path", "predicted", "probability"]
+    assert len(found) == 12
+    assert found[-1][0] == "photos/01.png"
+
+
 def test_lines_on_standard_output_and_nothing_else(workplace: Path) -> None:
     done = go(workplace, "-", "--output", "-", "--top_k", "1", stdin=b"photos/01.png\ngone.png\nphotos/02.png\n")
     assert [json.loads(line)["path"] for line in done.out.splitlines()] == ["photos/01.png", "photos/02.png"]
@@ -188,17 +200,17 @@ def test_options_that_cannot_be(workplace: Path, request_: dict[str, Any], said:
 
 
 @pytest.mark.parametrize(
-    ("options", "words", "said"),
+    ("options", "stream", "said"),
     [
-        ({"limit_predict_batches": 1}, ["photos"], "trainer.limit_predict_batches: every PATH is predicted"),
-        ({"fast_dev_run": True}, ["photos"], "trainer.limit_predict_batches: every PATH is predicted"),
-        ({"strategy": "ddp_spawn", "devices": 2}, ["-"], "trainer.strategy: .* cannot read the list on standard input"),
+        ({"limit_predict_batches": 1}, "x.csv", "trainer.limit_predict_batches: every PATH is predicted"),
+        ({"fast_dev_run": True}, "x.csv", "trainer.limit_predict_batches: every PATH is predicted"),
+        ({"strategy": "ddp_spawn", "devices": 2}, "-", "trainer.strategy: .* have neither standard input nor output"),
     ],
 )
-def test_trainers_that_would_leave_paths_out(options: dict[str, Any], words: list[str], said: str) -> None:
+def test_trainers_that_would_leave_paths_out(options: dict[str, Any], stream: str, said: str) -> None:
     trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, **options)
     with pytest.raises(InputError, match=said):
-        run.check_trainer(trainer, PathStream(words))
+        run.check_trainer(trainer, stream)
 
 
 def test_a_result_that_is_there_is_replaced_only_if_asked(workplace: Path) -> None:
