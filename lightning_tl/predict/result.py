@@ -134,7 +134,9 @@ class Lines:
         except BrokenPipeError as error:
             with suppress(OSError):  # or Python would try once more at its end, and complain
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise InputError("output: nobody reads standard output any more, so there is nothing more to do.") from error
+            raise InputError(
+                "output: nobody reads standard output any more, so there is nothing more to do."
+            ) from error
         self.predicted += len(rows.paths)
         self.unreadable += len(bad)
         for path, reason in bad:

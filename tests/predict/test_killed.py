@@ -44,7 +44,7 @@ def run_until(run_it: Callable[[], Any], moment: int) -> None:
 
 
 def test_killed_at_any_moment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every fourth of the calls that touch the result, each time from the beginning."""
+    """At every seventh of the calls that touch the result, each time from the beginning."""
     monkeypatch.setattr(run, "CHUNK", 4)
     draw(workplace / "broken", 3)
     (workplace / "broken" / "01.png").write_bytes(b"no image")
@@ -53,7 +53,7 @@ def test_killed_at_any_moment(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     names = ("cut.csv", "cut.errors.csv")
     whole = [(workplace / name).read_bytes() for name in names]
     moments = 0
-    for moment in range(1, 200, 4):
+    for moment in range(1, 200, 7):
         for name in names:
             (workplace / name).unlink(missing_ok=True)
         ended = killed(run_it, moment)
