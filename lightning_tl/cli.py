@@ -19,11 +19,15 @@ from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.options import SPLIT_METHODS
 from lightning_tl.devices import check_strategy_name
-from lightning_tl.errors import InputError
+from lightning_tl.errors import InputError, printable
 from lightning_tl.finish import finish_fit, finish_predict
 from lightning_tl.logger import MetricsLogger, event_logger
 from lightning_tl.phase import Phase, make_phases
 from lightning_tl.phases import PhasedFinetuning, results_from
+from lightning_tl.predict.inputs import PathStream
+from lightning_tl.predict.request import STDOUT, Request, add_request, check_no_request, check_root_absent, make_request
+from lightning_tl.predict.run import predict_paths
+from lightning_tl.predict.words import divide_words
 from lightning_tl.progress import RunProgressBar, phase_table
 from lightning_tl.ranks import is_first_process
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO
@@ -33,6 +37,9 @@ DEFAULT_ROOT = "runs"
 ENDED_BY_SIGTERM = 128 + 15  # as shells tell of a process that a signal has ended
 # Resuming in the run's own folder is what we want.
 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+
+PIXEL_SETTINGS = ("image_size", "resize", "antialias")
+"""Data settings of a checkpoint that new images need."""
 
 FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
 """Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
@@ -47,6 +54,8 @@ class TransferCLI(LightningCLI):
 
     run_folder: Path
     checkpoint: CheckpointInfo | None = None
+    paths: PathStream | None = None
+    request: Request
     datamodule: ImageFolderDataModule
     model: TransferClassifier
 
@@ -59,6 +68,8 @@ class TransferCLI(LightningCLI):
         if self._building != "fit":
             for block in FIT_ONLY:
                 parser.add_argument(f"--{block}", type=Any, default=None, help="for fit alone; ignored here")
+            if self._building == "predict":
+                add_request(parser)
             return
         parser.add_class_arguments(TransferClassifier, "model", skip={"weights_record"}, sub_configs=True)
         parser.add_argument("--phases", type=list[Phase], default=[], help="the phases of training, in order")
@@ -88,22 +99,53 @@ class TransferCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse twice where a checkpoint is given: its data settings are defaults, not overrides."""
-        super().parse_arguments(parser, args)
+        args, paths = self._without_paths(args)
+        self._parse(parser, args)
         command = self.config["subcommand"]
         if command == "fit":
             return
         settings = self.config[command]
+        if command == "predict":
+            self._take_paths(settings, paths)
         root = settings.trainer.default_root_dir or DEFAULT_ROOT
         self.checkpoint = find_info(settings.get("ckpt_path"), root)
         known = dict(self.checkpoint.data)
         if command == "predict" and settings.data.root is not None:  # a folder of images, not the run's data set
             known = {key: value for key, value in known.items() if key not in ("dataset", "dataset_args")}
+        if self.paths is not None:
+            pixels = {key: value for key, value in known.items() if key in PIXEL_SETTINGS}
+            known = {"root": ".", **pixels}  # nothing is looked for in the root, but there must be one
         defaults = {f"data.{key}": value for key, value in known.items()}
         self._subcommand_parsers[command].set_defaults(defaults)
-        super().parse_arguments(parser, args)
+        self._parse(parser, args)
         self.config[command].ckpt_path = str(self.checkpoint.path)
         if command != "predict":
             self._use_split_of_run(self.config[command].data)
+
+    def _without_paths(self, args: ArgsType) -> tuple[ArgsType, list[str]]:
+        """The words without predict's PATHs, and those."""
+        words = sys.argv[1:] if args is None else args
+        if not isinstance(words, list) or words[:1] != ["predict"]:
+            return args, []
+        options, paths = divide_words(words[1:])
+        return ["predict", *options], paths
+
+    def _parse(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """As Lightning does, without its warning at words that are given while the process has some of its own."""
+        if isinstance(args, list):
+            self.config = parser.parse_args(args)
+        else:
+            super().parse_arguments(parser, args)
+
+    def _take_paths(self, settings: Any, paths: list[str]) -> None:
+        """Keep predict's PATHs, if there are any; what goes with one form of it alone is refused in the other."""
+        values = settings.as_dict()
+        if not paths:
+            check_no_request(values)
+            return
+        check_root_absent(settings.data.root, settings.data.dataset)
+        self.request = make_request(values)
+        self.paths = PathStream(paths, self.request.null)
 
     def _use_split_of_run(self, data: Any) -> None:
         """Keep to the images that the run trained on and held out, unless another split file or root is asked for."""
@@ -129,7 +171,8 @@ class TransferCLI(LightningCLI):
             self.checkpoint = find_info(settings.ckpt_path, root)
             settings.ckpt_path = None  # config.yaml runs the whole run again
             self._use_split_of_run(settings.data)
-        if trainer.fast_dev_run or self.subcommand in ("validate", "test") or not is_first_process():
+        without = self.subcommand in ("validate", "test") or self.paths is not None
+        if trainer.fast_dev_run or without or not is_first_process():
             self.run_folder = Path(root)  # of other ranks: until the first has told them its choice
             return
         if self.checkpoint is not None and self.subcommand == "fit":
@@ -170,7 +213,10 @@ class TransferCLI(LightningCLI):
         else:
             extra, kwargs["logger"] = [], False
             self.save_config_callback = None
-        if config.enable_progress_bar is not False and not _has_bar(config.callbacks):
+            if self.paths is not None:  # it has a progress bar of its own
+                kwargs["enable_progress_bar"] = False
+        wanted = kwargs.get("enable_progress_bar", config.enable_progress_bar)
+        if wanted is not False and not _has_bar(config.callbacks):
             extra.append(RunProgressBar())
         return self._instantiate_trainer({**config, **kwargs}, extra)
 
@@ -211,10 +257,21 @@ class TransferCLI(LightningCLI):
         self.trainer.test(self.model, datamodule=self.datamodule)
 
     def predict(self, **kwargs: Any) -> None:
-        """Write predictions.csv for every image under the root."""
+        """Write predictions.csv for every image under the root, or what was asked for of the PATHs."""
+        if self.paths is not None:
+            self._predict_paths(self.paths)
+            return
         output = finish_predict(self.trainer, self.model, self.datamodule, self.run_folder)
         if self.trainer.is_global_zero:
             print(f"predictions: {output}")
+
+    def _predict_paths(self, paths: PathStream) -> None:
+        settings = self.config[self.subcommand]
+        shown = settings.trainer.enable_progress_bar is not False
+        options, checkpoint = self.datamodule.options, Path(settings.ckpt_path)
+        done = predict_paths(self.trainer, self.model, options, checkpoint, paths, self.request, shown)
+        if done:
+            print(printable(done), file=sys.stderr if self.request.output == STDOUT else sys.stdout)
 
 
 def run_checkpoints(run_folder: Path, every_n_steps: int = 0) -> list[Callback]:

@@ -1,6 +1,7 @@
 """What several processes of one run must know of each other, and the proof that they hold the same weights."""
 
 import os
+from typing import Any
 
 import lightning
 import torch
@@ -71,3 +72,29 @@ def check_ranks_agree(trainer: lightning.Trainer, module: lightning.LightningMod
         f"{', '.join(ranks)}. Something changes weights on one rank alone, or trains what was frozen when the "
         "module was wrapped."
     )
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """This process's rank and how many there are, once they have met; 0 of 1 where there is one process."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def from_first_rank(value: Any) -> Any:
+    """What rank 0 calls this with, on every rank; it is pickled where there are several."""
+    if rank_and_ranks()[1] == 1:
+        return value
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def gather_values(values: list[Any]) -> list[Any]:
+    """The values of all ranks, in rank order; they are pickled where there are several."""
+    _, ranks = rank_and_ranks()
+    if ranks == 1:
+        return values
+    lists: list[Any] = [None] * ranks
+    torch.distributed.all_gather_object(lists, values)
+    return [value for part in lists for value in part]
