@@ -99,8 +99,8 @@ class Backbone(nn.Module):
 
     def scale(self, images: Tensor) -> Tensor:
         """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision."""
-        images = images.to(self.divisor.dtype, memory_format=self._memory_format)
-        return (images / self.divisor).sub_(self.offset)  # in place: the time goes into new memory
+        scaled = torch.addcdiv(-self.offset, images.to(self.divisor.dtype), self.divisor)  # one pass over the pixels
+        return scaled.contiguous(memory_format=self._memory_format)
 
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""

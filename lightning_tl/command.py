@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": (LIGHTNING, "classes and probabilities of new images"),
     "report": ("lightning_tl.report.command", "one HTML file about one run or several"),
     "export": ("lightning_tl.export.command", "a checkpoint as ONNX, PT2, Keras or safetensors file"),
+    "completion": ("lightning_tl.completion", "a script that has bash and zsh complete commands and options"),
 }
 """Each with the module whose ``main`` runs it, and what it does."""
 

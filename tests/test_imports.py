@@ -15,7 +15,7 @@ ORDER = (
     "backbone", "compiled", "bridge", "weights", "optim", "phase", "schedule", "head", "memory", "stage_metrics",
     "classifier", "devices", "recorder", "phases", "progress", "runfolder", "checkpoint", "saving", "logger",
     "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export",
-    "cli", "command",
+    "cli", "completion", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent
