@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,9 +49,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush(file)
+        with ThreadPoolExecutor() as pool:  # disks flush many files at once sooner than one after the other
+            list(pool.map(_flush, [path for path in temporary.rglob("*") if path.is_file()]))
         temporary.rename(path)
         _flush_folder(path.parent)
     finally:

@@ -231,3 +231,15 @@ def test_a_network_without_a_map_is_told_once(run: Run, tmp_path: Path, caplog: 
     assert set(contents) == {"image_size", "images"}
     remove_pictures(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_runs_of_other_precision_have_pictures_too(run: Run, tmp_path: Path, precision: Any) -> None:
+    model = make_model(run.data, image_size=SIDE)
+    trainer = make_trainer(tmp_path, PHASES[:1], precision=precision, limit_train_batches=1)
+    trainer.fit(model, run.data)
+    finish_fit(trainer, model, run.data, tmp_path, [{"name": "head", "epochs": 2}])
+    contents = json.loads((tmp_path / "pictures/pictures.json").read_text())
+    assert contents["gradcam"]
+    assert contents["augmented"]["columns"] == ["original", "epoch 0", "epoch 1"]
+    run.data.trainer = run.trainer
