@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from benchmarks import agreement
@@ -77,7 +78,7 @@ def run(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]
 
 def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> Findings:
     """Everything for which the frameworks are alive at once."""
-    wanted = [*frameworks, *(_needed_ceilings(ground, frameworks) if "resident" in measures else ())]
+    wanted = [*frameworks, *(_needed_ceilings(frameworks) if "resident" in measures else ())]
     settings = ground.settings
     say(f"start {len(wanted)} processes")
     with alive(ground, wanted) as group:
@@ -103,14 +104,11 @@ def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequenc
     return findings
 
 
-def _needed_ceilings(ground: Ground, frameworks: Sequence[Framework]) -> list[Framework]:
-    """Of the precisions that compete; compiled ones take minutes to begin, which a quick run does not have."""
+def _needed_ceilings(frameworks: Sequence[Framework]) -> list[Framework]:
+    """Of the precisions that compete; compiled ones, which take minutes to begin, beside compiled frameworks."""
     precisions = {framework.precision for framework in frameworks}
-    return [
-        ceiling
-        for ceiling in CEILINGS
-        if ceiling.precision in precisions and not (ground.settings.budget and ceiling.options["compile"])
-    ]
+    compiled = any(framework.options.get("compile") for framework in frameworks)
+    return [c for c in CEILINGS if c.precision in precisions and c.options["compile"] <= compiled]
 
 
 def _content(
@@ -136,10 +134,15 @@ def _content(
         "refused": [{"framework": key, "reason": reason} for key, reason in refused.items()],
         "left_out": [{"framework": key, "reason": why} for key, why in {**absent, **findings.group.failed}.items()],
         "load": {
-            "idle_frameworks": round(max((sample.others for sample in noise), default=0.0), 3),
-            "other_programs": round(max((sample.foreign for sample in noise), default=0.0), 3),
+            "idle_frameworks": _typical_and_worst([sample.others for sample in noise]),
+            "other_programs": _typical_and_worst([sample.foreign for sample in noise]),
         },
     }
+
+
+def _typical_and_worst(shares: Sequence[float]) -> list[float]:
+    """Median and maximum over all measurements, as shares of the machine."""
+    return [round(median(shares), 3), round(max(shares), 3)] if shares else [0.0, 0.0]
 
 
 def _rows(

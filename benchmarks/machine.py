@@ -66,7 +66,7 @@ def require_same_machine(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 
 
 def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """The blocks of ``new``, and those of ``old`` that were not measured anew.
+    """The blocks of ``new``, and those of ``old`` that were not measured anew; of rows, framework by framework.
 
     Raises:
         DifferentMachinesError: they are of different machines, versions or settings.
@@ -77,9 +77,24 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
             raise DifferentMachinesError(
                 f"reports with different {block} are not joined: {new[block]} against {old[block]}."
             )
-    measured = {(row["phase"], row["source"]) for row in new["rows"]}
-    kept = [row for row in old["rows"] if (row["phase"], row["source"]) not in measured]
-    return {**old, **{key: value for key, value in new.items() if value not in ({}, [])}, "rows": [*kept, *new["rows"]]}
+    tables = {block: _joined(new[block], old[block]) for block in TABLES if block in new and block in old}
+    refused = {item["framework"] for item in new["refused"]}
+    tables["rows"] = [row for row in tables["rows"] if f"{row['framework']} {row['precision']}" not in refused]
+    return {**old, **{key: value for key, value in new.items() if value not in ({}, [])}, **tables}
+
+
+TABLES = ("rows", "validation", "ceiling", "agreement")
+"""Blocks that are joined row by row."""
+
+
+def _joined(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All of ``new``, after those rows of ``old`` that ``new`` has no counterpart of, marked as ``earlier``."""
+
+    def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row.get(name) for name in ("framework", "precision", "phase", "source", "kind"))
+
+    measured = {place(row) for row in new}
+    return [*({**row, "earlier": True} for row in old if place(row) not in measured), *new]
 
 
 def _cpuinfo(name: str) -> str:
