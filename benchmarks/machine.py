@@ -80,7 +80,9 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     tables = {block: _joined(new[block], old[block]) for block in TABLES if block in new and block in old}
     refused = {item["framework"] for item in new["refused"]}
     tables["rows"] = [row for row in tables["rows"] if f"{row['framework']} {row['precision']}" not in refused]
-    return {**old, **{key: value for key, value in new.items() if value not in ({}, [])}, **tables}
+    kept = any("earlier" in row for rows in tables.values() for row in rows)
+    earlier = {"earlier_load": old.get("earlier_load", old["load"])} if kept else {}
+    return {**earlier, **old, **{key: value for key, value in new.items() if value not in ({}, [])}, **tables}
 
 
 TABLES = ("rows", "validation", "ceiling", "agreement")

@@ -63,6 +63,11 @@ def _machine(content: Content) -> str:
         f"measurement and {most_other:.0%} in the worst; frameworks that should have been idle {idle:.1%} and "
         f"{most_idle:.0%}."
     )
+    if "earlier_load" in content:
+        lines.append(
+            "Rows with * are of an earlier run on this machine, and so are their ratios; in its worst measurement other "
+            f"programs took {content['earlier_load']['other_programs'][1]:.0%}."
+        )
     if max(other, idle) > NOISE:
         lines.append("**The machine was not quiet: these figures are no evidence.**")
     return "\n".join(lines)
@@ -100,7 +105,7 @@ def _tables(content: Content) -> list[str]:
 def _speeds(rows: Sequence[Content]) -> str:
     return _table(
         {
-            "framework": row["framework"],
+            "framework": f"{row['framework']} *" if row.get("earlier") else row["framework"],
             "precision": row["precision"],
             "images/s": row["images_per_second"],
             "spread": f"{row['spread']:.1%}",
@@ -141,7 +146,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
     if not rows:
         return "none"
-    header = list(rows[0])
+    header = [name for name in rows[0] if name != "earlier"]
     lines = [header, ["---"] * len(header), *([_cell(row[name]) for name in header] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -1,6 +1,7 @@
 """What a trained model says of each image: predictions, the confusion matrix and results.json."""
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,8 +137,17 @@ def results(
 
 
 def write_results(path: Path, values: Mapping[str, Any]) -> None:
-    """Write results.json."""
-    write_text(path, json.dumps(values, indent=2) + "\n")
+    """Write results.json; what is no number, as the loss of a run that diverged, is null."""
+    write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """``value`` as JSON can hold it: NaN and infinity are none of its numbers."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(name: str) -> str:

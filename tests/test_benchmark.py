@@ -118,6 +118,10 @@ def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any])
     files = [{**row, "source": "files"} for row in content["rows"]]
     old = {**content, "rows": [*content["rows"], *files], "startup": [{"framework": "lightning-tl"}]}
     joined = merge({**content, "rows": content["rows"][:1], "startup": []}, old)
+    assert [row.get("earlier", False) for row in joined["rows"]] == [True] * (len(joined["rows"]) - 1) + [False]
+    assert "Rows with * are of an earlier run" in to_markdown(joined)
+    assert "| lightning-tl * |" in to_markdown(joined)
+    assert "earlier" not in to_markdown(content)
     assert joined["startup"] == old["startup"]
     assert [row["source"] for row in joined["rows"]].count("files") == len(files)
     assert joined["rows"][-1] == content["rows"][0]

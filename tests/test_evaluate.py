@@ -109,3 +109,14 @@ def test_the_picture_is_a_png_of_sensible_size(tmp_path: Path, count: int) -> No
     draw_confusion_matrix(tmp_path / "c.png", np.eye(count, dtype=np.int64), names, "val split: $1_")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert 5_000 < (tmp_path / "c.png").stat().st_size < 500_000
+
+
+def test_a_diverged_run_leaves_json_that_others_can_read(tmp_path: Path) -> None:
+    values = {"phases": [{"name": "head", "val_loss": float("nan"), "epochs": 1}], "test": {"loss": float("inf")}}
+    write_results(tmp_path / "results.json", values)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    read = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
+    assert read == {"phases": [{"name": "head", "val_loss": None, "epochs": 1}], "test": {"loss": None}}
