@@ -1,7 +1,6 @@
 """ONNX files: one file, any batch size, uint8 in, logits and probabilities out."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +56,16 @@ logits, probabilities = session.run(["logits", "probabilities"], {{"images": ima
 def _trace(classifier: TransferClassifier) -> Any:
     """The model as a protobuf message."""
     example = torch.zeros(2, 3, *classifier.backbone.image_size, dtype=torch.uint8)
-    with warnings.catch_warnings():  # torch's and onnxscript's own, about each other
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            Deployed(classifier),
-            (example,),
-            dynamo=True,
-            input_names=["images"],
-            output_names=["logits", "probabilities"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            opset_version=OPSET,
-            verbose=False,
-        )
+    program = torch.onnx.export(
+        Deployed(classifier),
+        (example,),
+        dynamo=True,
+        input_names=["images"],
+        output_names=["logits", "probabilities"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        opset_version=OPSET,
+        verbose=False,
+    )
     assert program is not None
     return program.model_proto
 

@@ -1,7 +1,6 @@
 """PT2 files: the graph of ``torch.export`` with its weights, which torch opens without our code."""
 
 import json
-import warnings
 from pathlib import Path
 
 import torch
@@ -26,12 +25,10 @@ def write(path: Path, classifier: TransferClassifier, description: Description) 
     """
     example = torch.zeros(2, 3, *classifier.backbone.image_size, dtype=torch.uint8)
     batch = torch.export.Dim("batch")
-    with warnings.catch_warnings():  # of torch about its own serialisation
-        warnings.simplefilter("ignore")
-        program = torch.export.export(Deployed(classifier), (example,), dynamic_shapes={"images": {0: batch}})
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # holds the paths of this machine
-        torch.export.save(program, path, extra_files={EXTRA: json.dumps(description)})
+    program = torch.export.export(Deployed(classifier), (example,), dynamic_shapes={"images": {0: batch}})
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # holds the paths of this machine
+    torch.export.save(program, path, extra_files={EXTRA: json.dumps(description)})
 
 
 def code(path: Path) -> str:

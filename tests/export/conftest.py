@@ -86,19 +86,13 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
     return export
 
 
-def run_code(code: str, folder: Path, **environment: str) -> str:
-    """What Python code prints, in ``folder``, where there is no lightning_tl."""
+def run_code(code: str, folder: Path) -> None:
+    """Run code that uses Keras in ``folder``, in a process where there is no lightning_tl."""
     code = f"import sys; sys.modules['lightning_tl'] = None\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        cwd=folder,
-        env={**os.environ, "KERAS_HOME": str(folder / "home"), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "KERAS_HOME": str(folder / "home"), "KERAS_BACKEND": "torch"}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 def results_of(run_folder: Path) -> dict[str, object]:

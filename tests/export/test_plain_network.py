@@ -60,8 +60,8 @@ def test_it_computes_the_same(backbone: str, convention: str, options: dict[str,
     assert (scope["probabilities"] - probabilities).abs().max() <= tolerance
 
 
+@pytest.mark.slow  # Keras is a process of its own
 def test_the_keras_file_has_every_tensor(tmp_path: Path) -> None:
-    """What plain Keras makes of it is a slow test: each backend starts a process."""
     model, description = make("timm/mobilenetv2_035", "keras")
     path = tmp_path / "model.keras"
     keras_file.write(path, model, description)
