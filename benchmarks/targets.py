@@ -43,7 +43,8 @@ class Target:
 
 
 def all_targets(rows: Sequence[Row]) -> list[Target]:
-    """Every target, measured or not."""
+    """Every target, measured or not; rows of an earlier run do not count."""
+    rows = [row for row in rows if not row.get("earlier")]
     return [*_against_keras(rows), *_of_ceiling(rows), *_files_of_resident(rows), *_against_plain(rows)]
 
 
