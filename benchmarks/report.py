@@ -65,8 +65,8 @@ def _machine(content: Content) -> str:
     )
     if "earlier_load" in content:
         lines.append(
-            "Rows with * are of an earlier run on this machine, and so are their ratios; in its worst measurement other "
-            f"programs took {content['earlier_load']['other_programs'][1]:.0%}."
+            "Rows with * are of an earlier run on this machine, and so are their ratios; in its worst measurement "
+            f"other programs took {content['earlier_load']['other_programs'][1]:.0%}."
         )
     if max(other, idle) > NOISE:
         lines.append("**The machine was not quiet: these figures are no evidence.**")

@@ -55,7 +55,7 @@ def test_the_keras_lines_run(tmp_path: Path) -> None:
     code = "\n".join(
         [
             "import numpy as np",
-            "images, labels = np.random.rand(20, 64, 64, 3).astype('float32') * 255, np.arange(20) % 10",
+            "images, labels = np.random.rand(20, 96, 96, 3).astype('float32') * 255, np.arange(20) % 10",
             *blocks,
             "assert confusion.sum() == 20 and confusion.shape == (10, 10)",
             "assert sum(layer.trainable and bool(layer.weights) for layer in base.layers) == 7",
