@@ -21,20 +21,22 @@ def script() -> Any:
     return module
 
 
-def check(module: Any, paths: int, output: str) -> None:
+def check(module: Any, paths: int, output: str, limit: float) -> None:
     found = module.measure(paths, output, workers=1)
-    assert found["growth_mb"] < module.LIMIT, found
-    assert found["workers_growth_mb"] < module.WORKERS_LIMIT, found
+    assert found["growth_mb"] < limit, found
+    assert found["workers_growth_mb"] < max(limit, module.WORKERS_LIMIT), found
 
 
 def test_ten_thousand_paths() -> None:
-    check(script(), 10_000, "x.csv")
+    """Small images kept by mistake would be 25 MB; what comes and goes with a batch is 10 MB."""
+    check(script(), 10_000, "x.csv", limit=12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["x.jsonl", "x.parquet"])
 def test_a_hundred_thousand_paths(output: str) -> None:
-    check(script(), 100_000, output)
+    module = script()
+    check(module, 100_000, output, module.LIMIT)
 
 
 def test_growth_would_be_seen() -> None:
