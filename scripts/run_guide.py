@@ -1,6 +1,6 @@
 """Run docs/guide.ipynb and keep what its cells print and show, without remarks on standard error.
 
-    python scripts/run_guide.py      # after the guide has changed
+python scripts/run_guide.py      # after the guide has changed
 """
 
 import os
