@@ -27,7 +27,7 @@ class Images:
         names: paths, or places in a data set.
         labels: class positions; -1 where unknown.
         read: from a name to uint8, shape (3, height, width), of the model's size.
-        description: what they are, for people.
+        description: how many and what they are, for people.
     """
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Images:
         """At most ``count`` of them, evenly spaced: the run's order is by class."""
         chosen = [i * len(self) // count for i in range(count)] if len(self) > count else range(len(self))
         names, labels = (tuple(column[i] for i in chosen) for column in (self.names, self.labels))
-        description = f"{len(chosen)} of {len(self)} {self.description}" if len(self) > count else self.description
+        description = f"{len(chosen)} of {self.description}" if len(self) > count else self.description
         return Images(names, labels, self.read, description)  # type: ignore[arg-type]  # columns of two types
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -67,7 +67,7 @@ def given_images(paths: Sequence[str], checkpoint: CheckpointInfo, size: tuple[i
     except InputError as error:
         raise InputError(str(error).replace("data.root", "images:", 1)) from error
     read = _resized(FileReader(), size, checkpoint.data.get("resize", "stretch"), checkpoint.data.get("antialias"))
-    return Images(names, (UNKNOWN_LABEL,) * len(names), read, "images given with --images")
+    return Images(names, (UNKNOWN_LABEL,) * len(names), read, f"{len(names)} images given with --images")
 
 
 def run_images(origin: Origin, size: tuple[int, int], root: str | None = None) -> dict[str, Images]:
@@ -109,7 +109,7 @@ def _by_split(origin: Origin, options: DataOptions) -> dict[str, Images]:
         samples = [sample for sample in source.samples if sample.split == split]
         if samples:
             paths, labels = (tuple(s.path for s in samples), tuple(names.index(s.label) for s in samples))
-            found[split] = Images(paths, labels, read, f"images of the run's {split} split")
+            found[split] = Images(paths, labels, read, f"{len(paths)} images of the run's {split} split")
     return found
 
 

@@ -142,7 +142,7 @@ def test_eight_bits_are_smaller_and_keep_the_answers(run: Path, exported: Export
         assert logits_of(path, np.zeros((count, 3, 32, 32), np.uint8)).shape == (count, 4)
     found = measure(exported("onnx"), path, images["train"].spread(16), images["val"])
     assert found.calibration == "16 of 32 images of the run's train split"
-    assert found.held_out == "images of the run's val split"
+    assert found.held_out == "8 images of the run's val split"
     assert found.int8_bytes == path.stat().st_size < found.float_bytes / 2
     assert found.agreement > 0.7
     pixels, labels = next(images["val"].batches(8))
