@@ -77,12 +77,16 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
             raise DifferentMachinesError(
                 f"reports with different {block} are not joined: {new[block]} against {old[block]}."
             )
-    tables = {block: _joined(new[block], old[block]) for block in TABLES if block in new and block in old}
+    again = [block for block in TABLES if new.get(block) and old.get(block)]
+    tables = {"rows": old["rows"], **{block: _joined(new[block], old[block]) for block in again}}
     refused = {item["framework"] for item in new["refused"]}
     tables["rows"] = [row for row in tables["rows"] if f"{row['framework']} {row['precision']}" not in refused]
-    kept = any("earlier" in row for rows in tables.values() for row in rows)
+    kept = any("earlier" in row for row in tables["rows"])
     earlier = {"earlier_load": old.get("earlier_load", old["load"])} if kept else {}
-    return {**earlier, **old, **{key: value for key, value in new.items() if value not in ({}, [])}, **tables}
+    measured = {key: value for key, value in new.items() if value not in ({}, [])}
+    if not new["rows"]:  # the load is that of the rows
+        measured.pop("load", None)
+    return {**earlier, **old, **measured, **tables}
 
 
 TABLES = ("rows", "validation", "ceiling", "agreement")

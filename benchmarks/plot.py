@@ -18,6 +18,8 @@ PANELS = {
     ("finetune", "files"): "Fine-tuning the last 20 layers\nfrom JPEG files",
     ("predict", "files"): "Prediction\nfrom JPEG files",
 }
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+"""Of a figure's text, so that a ceiling's line does not strike it through."""
 
 
 def draw(content: Mapping[str, Any], path: Path) -> None:
@@ -64,7 +66,7 @@ def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names
         )
         ratio = row["ratio_to_fastest_keras"]
         label = f"{speed:.0f}" if ratio is None or row["family"] == "keras" else f"{speed:.0f}  ({ratio:.1f} x Keras)"
-        axes.text(max(row["rounds"]) + 0.02 * widest, height, label, va="center", fontsize=8)
+        axes.text(max(row["rounds"]) + 0.02 * widest, height, label, va="center", fontsize=8, bbox=BEHIND, zorder=3)
     for precision, style in (("float32", "-"), ("mixed", "--")):
         top = _ceiling(content, place, precision)
         if top:

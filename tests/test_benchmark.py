@@ -123,6 +123,8 @@ def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any])
     assert "| lightning-tl * |" in to_markdown(joined)
     assert "earlier" not in to_markdown(content)
     assert joined["startup"] == old["startup"]
+    more = merge({**content, "rows": [], "load": {}, "startup": [{"framework": "keras-jax"}]}, old)
+    assert (more["load"], more["rows"], len(more["startup"])) == (old["load"], old["rows"], 1)
     assert [row["source"] for row in joined["rows"]].count("files") == len(files)
     assert joined["rows"][-1] == content["rows"][0]
 
