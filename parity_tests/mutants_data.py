@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from lightning_tl import classifier, phases, schedule
+from lightning_tl import phases, schedule, stage_metrics
 from lightning_tl.bridge import read, write
 from lightning_tl.data import decode, split
 from lightning_tl.keras_layers import Variable, name_table
@@ -70,14 +70,9 @@ def shorter(optimizer: Any, **options: Any) -> Any:
     return original_cosine(optimizer, **{**options, "T_max": options["T_max"] - 1})
 
 
-def averaged(accuracy: str, f1: str, stage: str, classes: int) -> MetricCollection:
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(classes, average=accuracy),
-            "f1": MulticlassF1Score(classes, average=f1),
-        },
-        prefix=f"{stage}_",
-    )
+def averaged(metric: type[Metric], instead: str, classes: int, **options: Any) -> Metric:
+    """A metric averaged in another way than it is asked to be."""
+    return metric(classes, **{**options, "average": instead})
 
 
 def transposed(library: Any, alpha: float) -> tuple[Variable, ...]:
@@ -180,13 +175,13 @@ MUTANTS_DATA = (
     Mutant(
         "accuracy of classes",
         "accuracy is the mean of the classes'",
-        replaced((classifier, "_metrics", partial(averaged, "macro", "macro"))),
+        replaced((stage_metrics, "MulticlassAccuracy", partial(averaged, MulticlassAccuracy, "macro"))),
         ("metrics",),
     ),
     Mutant(
         "F1 of samples",
         "F1 is that of all samples",
-        replaced((classifier, "_metrics", partial(averaged, "micro", "micro"))),
+        replaced((stage_metrics, "MulticlassF1Score", partial(averaged, MulticlassF1Score, "micro"))),
         ("metrics",),
     ),
     Mutant(

@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from torchvision.io import decode_image
 from training import AUGMENT, PHASES, SMALL, draw_images
 
-from lightning_tl import TransferClassifier
 from lightning_tl.command import main
 
 ROOT = Path(__file__).parent.parent
@@ -270,11 +268,11 @@ def test_bad_input_is_one_message_without_traceback(workplace: Path, tmp_path: P
 
 
 def test_a_run_given_as_weights_is_told_how_to_take_them_out(workplace: Path, tmp_path: Path) -> None:
-    checkpoint, output = workplace / "run/checkpoints/best.ckpt", tmp_path / "backbone.pth"
+    checkpoint, output = workplace / "run/checkpoints/best.ckpt", tmp_path / "FILE.safetensors"
     args = ("fit", "--config", workplace / "config.yaml", "--data.root", workplace / "images")
     message = fails(*args, "--model.weights", checkpoint, cwd=tmp_path)
-    (advice,) = re.findall(r"torch\.save\(.*FILE\)", message)
-    exec(advice, {"torch": torch, "TransferClassifier": TransferClassifier, "CKPT": checkpoint, "FILE": output})
+    (advice,) = re.findall(r"lightning-tl (export CKPT .*FILE\.safetensors)", message)
+    run(*advice.replace("CKPT", str(checkpoint)).split(), cwd=tmp_path)
     run(*args, "--model.weights", output, "--trainer.fast_dev_run", "1", cwd=tmp_path)
 
 

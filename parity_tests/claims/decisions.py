@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics import MeanMetric
 
-from lightning_tl import classifier, phases
+from lightning_tl import phases
+from lightning_tl.stage_metrics import StageMetrics
 from parity_tests.claim import claim
 from parity_tests.compare import relative
 from parity_tests.processes import KerasProcess
@@ -80,13 +80,11 @@ def metrics(theirs: KerasProcess) -> dict[str, float]:
     expected = theirs.call(
         "decisions.metrics", {"batch": BATCH}, probabilities=_softmax(logits), label=label, loss=loss
     )
-    found, mean = classifier._metrics("val", CLASSES), MeanMetric()
+    found = StageMetrics("val", CLASSES)
     for batch, start in enumerate(range(0, SAMPLES, BATCH)):
         part = slice(start, start + BATCH)
-        found.update(torch.from_numpy(logits[part]), torch.from_numpy(label[part]))
-        mean.update(torch.tensor(loss[batch]), len(label[part]))
-    values = {name.removeprefix("val_"): value for name, value in found.compute().items()}
-    values["loss"] = mean.compute()
+        found.update(torch.from_numpy(logits[part]), torch.from_numpy(label[part]), torch.tensor(loss[batch]))
+    values = {name.removeprefix("val_"): metric.compute() for name, metric in found.named()}
     return {name: relative(values[name], expected[name]) for name in expected}
 
 

@@ -1,5 +1,6 @@
 """What each installed Keras backend answers, computed once."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -108,11 +109,23 @@ def keras_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """Answers of one backend, and a run folder of its fit in shared mode; skipped where it is not installed."""
     if find_spec(request.param) is None:
         pytest.skip(f"the {request.param} backend of Keras is not installed")
-    folder = tmp_path_factory.mktemp(f"keras_{request.param}")
-    _write_inputs(folder)
-    done = run_python([WORKER, folder], folder / "home", KERAS_BACKEND=request.param)
-    assert done.returncode == 0, done.stderr
-    return KerasSide(folder, json.loads((folder / "answers.json").read_text()), done.stdout, done.stderr)
+    folder = _shared(tmp_path_factory, request.config) / f"keras_{request.param}"
+    printed = folder / "printed.json"
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.is_file():
+            folder.mkdir()
+            _write_inputs(folder)
+            done = run_python([WORKER, folder], folder / "home", KERAS_BACKEND=request.param)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(json.dumps([done.stdout, done.stderr]))
+    return KerasSide(folder, json.loads((folder / "answers.json").read_text()), *json.loads(printed.read_text()))
+
+
+def _shared(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
+    """A folder of this run of the tests alone, which all its processes see: a fit in Keras takes most of a minute."""
+    base = factory.getbasetemp()
+    return base.parent if hasattr(config, "workerinput") else base
 
 
 def _write_inputs(folder: Path) -> None:

@@ -308,12 +308,13 @@ def test_a_polite_end_keeps_what_is_done(
         end(*arguments)  # type: ignore[arg-type]
 
     output = f"{number.name}.csv"
-    handler = signal.getsignal(signal.SIGINT)
+    # A shell starts what runs in the background with SIGINT ignored.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
         patch.setattr(PredictionWriter, "on_predict_batch_end", send)
         go(workplace, "photos", "--output", output, code=code)
-    signal.signal(signal.SIGINT, handler)  # which Lightning has switched off, for its process is about to end
     go(workplace, "photos", "--output", output)
+    signal.signal(signal.SIGINT, handler)  # Lightning switches it off, for its process is about to end
     assert len(rows(workplace / output)) == 12
 
 
