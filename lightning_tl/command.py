@@ -27,7 +27,7 @@ COMMANDS = {
 
 FIRST_STEPS = """Transfer learning for images. To begin, give it a folder with one folder of images a class:
 
-  lightning-tl fit --data.root path/to/images --config configs/folder.yaml
+  lightning-tl fit --config configs/folder.yaml --data.root path/to/images
   lightning-tl report runs/folder
   lightning-tl predict path/to/new_images --ckpt_path runs/folder/checkpoints/best.ckpt
   lightning-tl export runs/folder/checkpoints/best.ckpt --format onnx --output model.onnx

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import rich
 from lightning.pytorch.callbacks import TQDMProgressBar
-from training import PHASES, draw_images, make_data, make_model, make_trainer
+from training import draw_images, make_data, make_model, make_trainer
 
 from lightning_tl.cli import _has_bar
 from lightning_tl.progress import RunProgressBar, phase_table
@@ -54,4 +54,3 @@ def test_the_table_has_a_row_a_phase_and_takes_names_as_text() -> None:
 def test_a_bar_of_the_configs_own_stays_the_only_one() -> None:
     assert _has_bar([TQDMProgressBar()])
     assert not _has_bar(None)
-    assert {phase["name"] for phase in PHASES} == {"head", "finetune"}
