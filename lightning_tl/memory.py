@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep what is freed and to map no block on its own; for the rest of the process.
 
     A feature map of a batch is a block of tens of megabytes. glibc gives each back to the system when it is freed and
-    asks for new pages at the next layer, which the system zeroes first: a third of a step on a CPU. The numbers that a
-    step computes do not depend on it, and the peak of memory is what it was; only it is held until the process ends.
+    asks for new pages at the next layer, which the system zeroes first; docs/benchmark.md says what that costs. The
+    numbers that a step computes do not depend on it; memory is held until the process ends.
 
     Returns:
         Whether it was done: False without glibc.

@@ -26,8 +26,9 @@ def same_conv2d(
     """A convolution that pads one pixel more at the bottom and right where the sum of both sides is odd.
 
     torch pads both sides alike. A depthwise kernel with one more row of zeros at its top starts one pixel earlier, so
-    padding both sides by the larger number then reads the very same pixels: of MobileNetV2's forward on a CPU a third
-    goes into padded copies otherwise. Other convolutions, and other devices, pad: there the zeros would cost more.
+    padding both sides by the larger number then reads the very same pixels. What that is worth on a CPU stands in
+    docs/benchmark.md. Other convolutions pad, since with a kernel of all channels the zeros would be work, and so do
+    other devices, where this was not measured.
 
     Args:
         x: images, (batch, in, height, width).

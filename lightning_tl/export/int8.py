@@ -24,8 +24,8 @@ CALIBRATION_BATCH = 8
 def quantize(source: Path, target: Path, calibration: Images) -> None:
     """Write ``target``: ``source`` with int8 weights and uint8 activations (QDQ format).
 
-    Weights have a scale for each output channel, without which MobileNetV2's depthwise convolutions lose most of what
-    they know, and 7 of the 8 bits, because products of 8 overflow on x86 without VNNI. On a CPU with VNNI the eighth
+    Weights have a scale for each output channel, since those of depthwise convolutions differ much from channel to
+    channel, and 7 of the 8 bits, because products of 8 overflow on x86 without VNNI. On a CPU with VNNI the eighth
     bit would give back 0.011 of the 0.012 that the flowers lose; a file that is good on one CPU alone is no export.
 
     Args:
