@@ -16,6 +16,7 @@ MEANS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("channels last", "resident", {"channels_last": False}),
     ("freed memory kept for the next step", "resident", {"keep_memory": False}),
     ("TensorFlow's padding without a padded copy", "resident", {"padded_copies": True}),
+    ("ReLU6 in the convolution's own pass", "resident", {"separate_relu6": True}),
     ("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
     ("decoded images kept", "files", {"cache": "none"}),
 )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
-from lightning_tl.folding import Pair, find_pairs, fold_frozen
+from lightning_tl.foldable import find_pairs
+from lightning_tl.folding import Pair, fold_frozen
 from lightning_tl.keras_layers import torch_modules
 from lightning_tl.padding import SameConv2d, pad_without_copies
 

@@ -2,8 +2,7 @@
 
 import torch.nn.functional as F
 from timm.layers import Conv2dSame
-from timm.layers.conv2d_same import conv2d_same
-from timm.layers.padding import get_same_padding
+from timm.layers.padding import get_same_padding, pad_same
 from torch import Tensor, nn
 
 
@@ -23,30 +22,36 @@ def same_conv2d(
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """A convolution that pads one pixel more at the bottom and right where the sum of both sides is odd.
+    """``F.conv2d``, whose arguments these are, with TensorFlow's padding; see ``same_padded``."""
+    x, weight, padding = same_padded(x, weight, stride, dilation)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
-    torch pads both sides alike. A depthwise kernel with one more row of zeros at its top starts one pixel earlier, so
-    padding both sides by the larger number then reads the very same pixels. What that is worth on a CPU stands in
-    docs/benchmark.md. Other convolutions pad, since with a kernel of all channels the zeros would be work, and so do
+
+def same_padded(
+    x: Tensor, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """Image, kernel and padding of a convolution of torch's that computes what TensorFlow's "same" padding gives.
+
+    That pads one pixel more at the bottom and right where the sum of both sides is odd; torch pads both sides alike.
+    A depthwise kernel with one more row of zeros at its top starts one pixel earlier, so padding both sides by the
+    larger number then reads the very same pixels. What that is worth on a CPU stands in docs/benchmark.md. For other
+    convolutions the image is padded, since with a kernel of all channels the zeros would be work, and so it is on
     other devices, where this was not measured.
 
     Args:
         x: images, (batch, in, height, width).
         weight: (out, in / groups, height, width) of the kernel.
-        bias: (out,), or None.
         stride: down and across, in pixels.
         dilation: likewise.
-        groups: of the convolution.
     """
     depthwise = weight.shape[1] == 1
     if not depthwise or dilation != (1, 1) or x.device.type != "cpu":
-        return conv2d_same(x, weight, bias, stride, (0, 0), dilation, groups)  # type: ignore[no-any-return]
+        return pad_same(x, weight.shape[-2:], stride, dilation), weight, (0, 0)
     sums = [get_same_padding(x.shape[-2 + axis], weight.shape[-2 + axis], stride[axis], 1) for axis in (0, 1)]
     down, across = (total % 2 for total in sums)
     if down or across:
         weight = F.pad(weight, (across, 0, down, 0))
-    padding = [total // 2 + total % 2 for total in sums]
-    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    return x, weight, (sums[0] // 2 + down, sums[1] // 2 + across)
 
 
 def pad_without_copies(net: nn.Module) -> None:

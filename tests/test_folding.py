@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_tl.backbone import Backbone
 from lightning_tl.batchnorm import hold_statistics
-from lightning_tl.folding import find_pairs
+from lightning_tl.foldable import find_pairs
 
 SIZE = (64, 64)
 PAIRS = {

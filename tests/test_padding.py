@@ -4,6 +4,7 @@ import pytest
 import torch
 from timm.layers import Conv2dSame
 from timm.layers.conv2d_same import conv2d_same
+from timm.layers.padding import pad_same
 from torch import nn
 
 from lightning_tl import padding
@@ -44,9 +45,9 @@ def test_no_network_pads_a_copy_for_a_depthwise_convolution(monkeypatch: pytest.
 
     def noted(x: torch.Tensor, *args: object) -> torch.Tensor:
         padded.append(x.shape[1])
-        return conv2d_same(x, *args)  # type: ignore[no-any-return]
+        return pad_same(x, *args)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(padding, "conv2d_same", noted)
+    monkeypatch.setattr(padding, "pad_same", noted)
     for name in ("torchvision/mobilenet_v2", "timm/mobilenetv2_035"):
         backbone = Backbone(name, "keras", image_size=(32, 32))
         padded.clear()

@@ -8,7 +8,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.utilities.compile import from_compiled
-from timm.layers.conv2d_same import conv2d_same
+from timm.layers.padding import pad_same
 from torch import Tensor
 
 from benchmarks.meter import Meter
@@ -17,7 +17,7 @@ from benchmarks.runners.base import Base
 from benchmarks.runners.feed import ENDLESS, Feed
 from benchmarks.runners.lightning_parts import Goal, Losses, Steps, make_trainer
 from benchmarks.settings import AUGMENT, DROPOUT, PHASES, Settings
-from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier, folding, padding
+from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier, folding, padding, relu6
 
 
 class Runner(Base):
@@ -26,7 +26,8 @@ class Runner(Base):
     Args:
         job: see ``benchmarks.job.Job``; ``options`` are constructor arguments of TransferClassifier,
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
-            to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do.
+            to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do;
+            ``separate_relu6`` has each ReLU6 be a pass of its own.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -37,7 +38,9 @@ class Runner(Base):
         self.job, self.settings = job, Settings(**job["settings"])
         self.options = divide(job["options"])
         if self.options["rest"].get("padded_copies"):
-            padding.same_conv2d = folding.same_conv2d = _padded  # type: ignore[attr-defined]
+            padding.same_padded = folding.same_padded = _padded  # type: ignore[attr-defined]
+        if self.options["rest"].get("separate_relu6"):
+            relu6._in_one_pass = lambda x, weight: False
         self.model = self._model()
         self.initial = deepcopy(self.model.state_dict())
 
@@ -115,9 +118,9 @@ class Runner(Base):
         )
 
 
-def _padded(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, dilation: Any, groups: int) -> Tensor:
-    """What ``lightning_tl.padding.same_conv2d`` does without."""
-    return conv2d_same(x, weight, bias, stride, (0, 0), dilation, groups)  # type: ignore[no-any-return]
+def _padded(x: Tensor, weight: Tensor, stride: Any, dilation: Any) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The copy that ``lightning_tl.padding.same_padded`` does without."""
+    return pad_same(x, weight.shape[-2:], stride, dilation), weight, (0, 0)
 
 
 def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -135,7 +138,7 @@ def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     divided: dict[str, dict[str, Any]] = {name: {} for name in (*takers, "rest")}
     for option, value in options.items():
         found = [name for name, taker in takers.items() if option in inspect.signature(taker).parameters]
-        if not found and option not in ("compile", "padded_copies"):
+        if not found and option not in ("compile", "padded_copies", "separate_relu6"):
             raise TypeError(f"lightning-tl has no option {option}. Received: {option}={value!r}.")
         divided[found[0] if found else "rest"][option] = value
     return divided

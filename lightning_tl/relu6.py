@@ -1,0 +1,74 @@
+"""Convolution and ReLU6 in one pass over the feature map, where the processor's library has such a pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CEILING = 6.0
+"""Of ReLU6."""
+
+
+class InnerReLU6(nn.ReLU6):
+    """``nn.ReLU6`` that a convolution may have done already.
+
+    Attributes:
+        inside: the convolution before it does its work; see ``lightning_tl.folding``.
+    """
+
+    inside = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.ReLU6``, or nothing where the convolution before has done it."""
+        return input if self.inside else super().forward(input)
+
+
+def conv2d_relu6(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """``F.relu6(F.conv2d(...))``, whose arguments these are.
+
+    On a CPU, and where no gradient is to pass, it is oneDNN's convolution that clips what it writes: the operator that
+    ``torch.compile`` puts in place of the two. What it is worth stands in docs/benchmark.md.
+    """
+    if _in_one_pass(x, weight):
+        fused: Any = torch.ops.mkldnn._convolution_pointwise
+        image = x.to(weight.dtype)
+        output: Tensor = fused(image, weight, bias, padding, stride, dilation, groups, "hardtanh", [0.0, CEILING], "")
+        return output
+    return F.relu6(F.conv2d(x, weight, bias, stride, padding, dilation, groups), inplace=True)
+
+
+def computed_in(tensor: Tensor) -> torch.dtype:
+    """The type that convolutions with ``tensor`` as weights compute in here: autocast's, where it is on."""
+    kind = tensor.device.type
+    if tensor.dtype == torch.float64 or not torch.is_autocast_enabled(kind):  # autocast leaves float64 alone
+        return tensor.dtype
+    return torch.get_autocast_dtype(kind)
+
+
+def _in_one_pass(x: Tensor, weight: Tensor) -> bool:
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or weight.dtype != computed_in(weight):
+        return False
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):  # the operator has no gradient
+        return False
+    return _offered(weight.dtype)
+
+
+def _offered(dtype: torch.dtype) -> bool:
+    """Whether this torch, as built and set, has the operator for ``dtype`` on this processor."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[no-untyped-call]
+        return False
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
