@@ -53,8 +53,13 @@ class Findings:
     verdicts: list[dict[str, Any]] = field(default_factory=list)
 
 
-def run(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> dict[str, Any]:
-    """Measure and return the content of benchmark.json."""
+def run(
+    ground: Ground,
+    frameworks: Sequence[Framework],
+    measures: Sequence[str],
+    keep: Callable[[dict[str, Any]], None] = lambda content: None,
+) -> dict[str, Any]:
+    """Measure and return the content of benchmark.json; ``keep`` is given what there is after each measure."""
     began = time.perf_counter()
     absent = {f.key: f"{f.needs} is not installed" for f in frameworks if not f.installed}
     present = [framework for framework in frameworks if framework.installed]
@@ -63,6 +68,12 @@ def run(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]
     counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
     content = _content(ground, findings, counting, absent, refused)
     end = began + (ground.settings.budget or float("inf"))
+
+    def so_far() -> dict[str, Any]:
+        content["seconds"] = round(time.perf_counter() - began, 1)
+        return content
+
+    keep(so_far())
     for measure in [measure for measure in PARTS if measure in measures]:
         block, part = PARTS[measure]
         say(measure)
@@ -72,8 +83,8 @@ def run(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]
         if pieces:
             reason = f"{len(pieces)} of its parts: the time of a quick run was spent"
             content["left_out"].append({"measure": measure, "reason": reason})
-    content["seconds"] = round(time.perf_counter() - began, 1)
-    return content
+        keep(so_far())
+    return so_far()
 
 
 def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> Findings:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,9 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
         DifferentMachinesError: they are of different machines, versions or settings.
     """
     require_same_machine(new, old)
+    free = FOR_ACCURACY if new.get("time_to_accuracy") else ()
     for block in ("versions", "settings", "weights"):
-        if new[block] != old[block]:
+        if _without(new[block], free) != _without(old[block], free):
             raise DifferentMachinesError(
                 f"reports with different {block} are not joined: {new[block]} against {old[block]}."
             )
@@ -89,8 +90,15 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     return {**earlier, **old, **measured, **tables}
 
 
+FOR_ACCURACY = ("accuracy", "epochs")
+"""Settings that the time to an accuracy alone depends on; they may change where that is measured anew."""
+
 TABLES = ("rows", "validation", "ceiling", "agreement")
 """Blocks that are joined row by row."""
+
+
+def _without(block: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name not in names}
 
 
 def _joined(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,67 +3,107 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.alive import alive
-from benchmarks.frameworks import Framework
+from benchmarks.frameworks import Framework, Precision
 from benchmarks.prepare import Ground
 from benchmarks.rounds import Sample, middle, ratios
 from benchmarks.settings import PHASES
 
-MEANS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
-    ("channels last", "resident", {"channels_last": False}),
-    ("freed memory kept for the next step", "resident", {"keep_memory": False}),
-    ("TensorFlow's padding without a padded copy", "resident", {"padded_copies": True}),
-    ("ReLU6 in the convolution's own pass", "resident", {"separate_relu6": True}),
-    ("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
-    ("decoded images kept", "files", {"cache": "none"}),
+
+class Means(NamedTuple):
+    """One thing that lightning-tl does to be fast.
+
+    Attributes:
+        name: what it is.
+        source: on which it shows.
+        off: the options that switch it off.
+        needs: options without which it cannot be on.
+        precision: in which it is measured.
+    """
+
+    name: str
+    source: str
+    off: dict[str, Any]
+    needs: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
+    precision: Precision = "float32"
+
+
+NO_AUGMENTATION = {"augment": ()}
+MEANS = (
+    Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
+    Means("channels last", "resident", {"channels_last": False}),
+    Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
+    Means("TensorFlow's padding without a padded copy", "resident", {"padded_copies": True}),
+    Means("ReLU6 in the convolution's own pass", "resident", {"separate_relu6": True}, precision="mixed"),
+    Means("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
+    Means("decoded images kept", "files", {"cache": "none"}),
+    Means(
+        "features kept, without augmentation",
+        "resident",
+        {**NO_AUGMENTATION, "cache_features": False},
+        {**NO_AUGMENTATION, "cache_features": True},
+    ),
 )
-"""What lightning-tl does to be fast, the source on which it shows, and the option that switches it off; options that
-the installed version does not have are left out."""
+"""Options that the installed version does not have are left out."""
 
 
 def means(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], list[dict[str, Any]]]]:
-    """lightning-tl with each of its means switched off, against itself with all; a piece for each source.
+    """lightning-tl with each of its means switched off, against itself with all; a piece for each ``_together``.
 
-    The one compared is the first lightning-tl of the table in float32: as it is by default.
+    The one compared is the first lightning-tl of the table in the means' precision: as it is by default.
     """
-    chosen = [f for f in frameworks if f.family == "lightning-tl" and f.precision == "float32"][:1]
     pieces: list[Callable[[], list[dict[str, Any]]]] = []
-    for base in chosen:
-        for source in ("resident", "files"):
-            without = {
-                name: replace(base, name=f"without: {name}", options={**base.options, **off})
-                for name, shown, off in MEANS
-                if shown == source and _switches(base, off)
-            }
+    for group in _together():
+        first = group[0]
+        for base in [f for f in frameworks if f.family == "lightning-tl" and f.precision == first.precision][:1]:
+            on = replace(base, name="with all", options={**base.options, **first.needs}) if first.needs else base
+            without = [
+                (mean, replace(base, name=f"without: {mean.name}", options={**base.options, **mean.off}))
+                for mean in group
+                if _switches(on, mean.off)
+            ]
             if without:
-                pieces.append(partial(_measured, ground, base, without, source))
+                pieces.append(partial(_measured, ground, on, without, first.source))
     return pieces
 
 
-def _measured(ground: Ground, base: Framework, without: dict[str, Framework], source: str) -> list[dict[str, Any]]:
+def _together() -> list[list[Means]]:
+    """The means by what they are measured against: one source, precision, and the same needs."""
+    groups: list[list[Means]] = []
+    for mean in MEANS:
+        alike = [group for group in groups if _place(group[0]) == _place(mean)]
+        groups = groups if alike else [*groups, []]
+        (alike or groups[-1:])[0].append(mean)
+    return groups
+
+
+def _place(mean: Means) -> tuple[Any, ...]:
+    return (mean.source, mean.precision, mean.needs)
+
+
+def _measured(
+    ground: Ground, base: Framework, without: Sequence[tuple[Means, Framework]], source: str
+) -> list[dict[str, Any]]:
     """Rows of one source: a mean and a phase each."""
-    with alive(ground, [base, *without.values()]) as group:
+    with alive(ground, [base, *(framework for _, framework in without)]) as group:
         samples = {phase: group.train(phase, source, ground.settings) for phase in PHASES}
     return [
-        _row(name, framework, phase, source, found[framework.key], found[base.key])
+        _row(mean, framework, phase, found[framework.key], found[base.key])
         for phase, found in samples.items()
-        for name, framework in without.items()
+        for mean, framework in without
         if framework.key in found and base.key in found
     ]
 
 
-def _row(
-    name: str, framework: Framework, phase: str, source: str, off: Sequence[Sample], on: Sequence[Sample]
-) -> dict[str, Any]:
+def _row(mean: Means, framework: Framework, phase: str, off: Sequence[Sample], on: Sequence[Sample]) -> dict[str, Any]:
     return {
-        "means": name,
-        "switched_off_by": next(options for mean, _, options in MEANS if mean == name),
+        "means": mean.name,
+        "switched_off_by": mean.off,
         "precision": framework.precision,
         "phase": phase,
-        "source": source,
+        "source": mean.source,
         "images_per_second": middle(sample.speed for sample in on),
         "without": middle(sample.speed for sample in off),
         "gain": middle(ratios(on, off)),

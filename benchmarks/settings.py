@@ -53,7 +53,7 @@ class Settings:
     finetune_lr: float = 1e-5
     alpha: float = 1.0
     seed: int = 0
-    accuracy: float = 0.9
+    accuracy: float = 0.8
     epochs: int = 10
     budget: float = 0.0
 

@@ -1,7 +1,7 @@
 """The recipe as a LightningModule: scaled pixels, frozen backbone, dropout, linear head."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -17,14 +17,15 @@ from lightning_tl.backbone import Backbone
 from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.errors import InputError
+from lightning_tl.feature_cache import FeatureCache
 from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighted_loss
 from lightning_tl.memory import keep_freed_memory
 from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
+from lightning_tl.pretrained import load_backbone
 from lightning_tl.ranks import gather, sum_over_ranks
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
-from lightning_tl.weights import find_weights, load_into
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
 # on Lightning's own use of it.
@@ -58,6 +59,8 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
         fold_batchnorm: compute frozen BatchNorm inside the convolution before it: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
+        cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
+            on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.
         keep_memory: on a CPU, keep freed memory in the process for the next step; see ``keep_freed_memory``.
         compile: run the backbone through ``torch.compile``: minutes of compilation at the start of each phase.
         seed: of augmentation, dropout and the head's initial weights.
@@ -82,6 +85,7 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: dict[str, Any] | None = None,
         fold_batchnorm: bool = True,
         channels_last: bool = True,
+        cache_features: bool = False,
         keep_memory: bool = True,
         compile: bool = False,
         seed: int = 0,
@@ -103,12 +107,18 @@ class TransferClassifier(lightning.LightningModule):
             fold_batchnorm=fold_batchnorm,
             channels_last=channels_last,
         )
-        self.backbone, self.weights_record = _load_backbone(make, backbone, weights, convention, weights_record)
+        self.backbone, self.weights_record = load_backbone(make, backbone, weights, convention, weights_record)
         self._compiled = CompiledBackbone(self.backbone) if compile else None
         # Statistics that never change need not be sent to all ranks at every step (DDP reads this).
         self._ddp_params_and_buffers_to_ignore = [f"backbone.{name}" for name, _ in self.backbone.named_buffers()]
         transforms = [item if isinstance(item, Augmentation) else from_config(item) for item in augment]
         self.augment = AugmentationPipeline(transforms, fused=fused)
+        if cache_features and transforms:
+            raise InputError(
+                "cache_features: augmented images have other features in every epoch, so augment must be empty. "
+                f"Received: {len(transforms)} transforms; leave them out, or cache_features."
+            )
+        self.cache_features, self._cache = cache_features, FeatureCache()
         self.dropout = Dropout(dropout)
         self.head = linear_head(self.backbone.num_features, len(self.class_names), seed)
         weight = class_weight_tensor(class_weights, self.class_names)
@@ -131,6 +141,7 @@ class TransferClassifier(lightning.LightningModule):
                 "backbone_args": backbone_args,
                 "fold_batchnorm": fold_batchnorm,
                 "channels_last": channels_last,
+                "cache_features": cache_features,
                 "keep_memory": keep_memory,
                 "compile": compile,
                 "seed": seed,
@@ -146,7 +157,8 @@ class TransferClassifier(lightning.LightningModule):
         return len(self.class_names)
 
     def setup(self, stage: str) -> None:
-        """Where the CPU does the work, have it find its memory again."""
+        """Where the CPU does the work, have it find its memory again; features are of the images of one fit."""
+        self._cache.clear()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
 
@@ -165,6 +177,7 @@ class TransferClassifier(lightning.LightningModule):
             The names of the backbone's trainable tensors.
         """
         self.phase = phase
+        self._cache.clear()
         return self.backbone.unfreeze_last(phase.unfreeze_last)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -189,7 +202,7 @@ class TransferClassifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
-        features = self._features(batch["image"])
+        features = self._features_of(batch)
         key = draws.stream_key(self.seed, draws.DROPOUT, self.current_epoch)
         logits = self.classify(features, draws.uniforms(key, batch["index"], features.shape[1]))
         keep = self._keep(batch)
@@ -247,11 +260,19 @@ class TransferClassifier(lightning.LightningModule):
         """Of the backbone, compiled if asked for: (batch, num_features)."""
         return (self._compiled or self.backbone)(images)
 
+    def _features_of(self, batch: Batch) -> Tensor:
+        """Of a batch of training or validation, from the cache where that holds."""
+        frozen = self.phase.unfreeze_last == 0 and self._trainer is not None and self.trainer.state.fn == "fit"
+        if not (self.cache_features and frozen):
+            return self._features(batch["image"])
+        images = batch["image"]
+        return self._cache.features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
+
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
-        logits = self(batch["image"])
+        logits = self.classify(self._features_of(batch))
         keep = self._keep(batch)
         self._log(stage, logits, batch["label"], self._loss(logits, batch["label"], None, keep), keep)
 
@@ -279,25 +300,3 @@ class TransferClassifier(lightning.LightningModule):
         metrics.update(logits, labels, loss)
         for name, metric in metrics.named():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name.endswith(("loss", "accuracy")))
-
-
-def _load_backbone(
-    make: Callable[..., Backbone],
-    name: str,
-    weights: str,
-    convention: Literal["auto", "keras", "torch"],
-    record: dict[str, str] | None,
-) -> tuple[Backbone, dict[str, str]]:
-    """The backbone, made for the convention of its weights, with them; and where they came from."""
-    if weights == "none":
-        backbone = make(convention="torch" if convention == "auto" else convention)
-        return backbone, record or {"source": "none: random initial weights", "sha256": ""}
-    found = find_weights(name, weights)
-    if convention not in ("auto", found.convention):
-        raise InputError(
-            f"convention: {found.source} holds weights in the {found.convention} convention. "
-            f"Received: {convention}; leave it at auto."
-        )
-    backbone = make(convention=found.convention)
-    load_into(backbone.net, name, found)
-    return backbone, {"source": found.source, "sha256": found.sha256}

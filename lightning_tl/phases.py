@@ -10,18 +10,20 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from lightning_tl import recorder
+from lightning_tl.best_weights import BestWeights
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.devices import check_strategy, settle_rates
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase, make_phases
+from lightning_tl.plan import Plan
 from lightning_tl.ranks import check_ranks_agree
 from lightning_tl.recorder import Recorder
+from lightning_tl.stopping import PhaseStopping
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
 """What Trainer makes of ``max_epochs=None``; such a trainer has not been told a number."""
@@ -49,10 +51,11 @@ class PhasedFinetuning(Callback):
         self.phases = make_phases(phases)
         self.check_ranks = check_ranks
         self.index = 0
-        self.ends: list[int] = []
+        self.plan = Plan([phase.epochs for phase in self.phases])
         self.recorder = Recorder()
-        self._stopper: EarlyStopping | None = None
-        self._best: dict[str, Any] = {}
+        for phase in (*reversed(self.phases),):  # so that bad arguments of a later one do not wait for its turn
+            self._stopping = PhaseStopping(phase)
+        self._best = BestWeights(False)
         self._trainer: lightning.Trainer | None = None
 
     @property
@@ -62,9 +65,8 @@ class PhasedFinetuning(Callback):
 
     def place(self, epoch: int) -> tuple[str, int, int]:
         """Where an epoch of the run, counted from 0, lies: name of its phase, number in it from 1, its epochs."""
-        index = next(i for i, end in enumerate(self.ends) if epoch < end)
-        start = self.ends[index - 1] if index else 0
-        return self.phases[index].name, epoch - start + 1, self.ends[index] - start
+        index = self.plan.phase_at(epoch)
+        return self.phases[index].name, epoch - self.plan.start(index) + 1, self.plan.length(index)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Check everything that a later phase needs, then enter the first."""
@@ -89,13 +91,13 @@ class PhasedFinetuning(Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Change phase where one begins. Not at the epoch's end: checkpoints of the old phase come after that."""
         assert isinstance(pl_module, TransferClassifier)
-        wanted = next(i for i, end in enumerate(self.ends) if trainer.current_epoch < end)
+        wanted = self.plan.phase_at(trainer.current_epoch)
         if wanted != self.index:
             if self.phases[wanted].start_from == "best":
-                self._restore_best(pl_module)
+                self._best.restore(pl_module)
             self._enter(pl_module, wanted)
             self._rebuild(trainer, pl_module)
-        if self.check_ranks and trainer.current_epoch == (self.ends[wanted - 1] if wanted else 0):
+        if self.check_ranks and trainer.current_epoch == self.plan.start(wanted):
             check_ranks_agree(trainer, pl_module)
         self.recorder.start()
 
@@ -124,8 +126,7 @@ class PhasedFinetuning(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop the clock where no validation did, and note the epoch."""
         self.recorder.pause()
-        start = self.ends[self.index - 1] if self.index else 0
-        self.recorder.note(epochs=trainer.current_epoch + 1 - start)
+        self.recorder.note(epochs=trainer.current_epoch + 1 - self.plan.start(self.index))
         if self.check_ranks:
             check_ranks_agree(trainer, pl_module)
 
@@ -136,9 +137,10 @@ class PhasedFinetuning(Callback):
         assert isinstance(pl_module, TransferClassifier)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
         self.recorder.note(**metrics)
-        self._keep_best(pl_module, metrics)
-        if self._stopper is not None and self._should_stop(trainer, self._stopper):
-            self._end_phase(trainer)
+        self._best.keep(pl_module, metrics.get("val_loss", float("inf")))
+        if self._stopping.should_stop(trainer):  # the next phase begins with the next epoch; the run gets shorter
+            self.plan.end_phase(self.index, trainer.current_epoch + 1)
+            trainer.fit_loop.max_epochs = self.plan.epochs
         self.recorder.start()
 
     def results(self) -> list[dict[str, Any]]:
@@ -149,11 +151,11 @@ class PhasedFinetuning(Callback):
         """Plain values and tensors, so that checkpoints load with ``weights_only=True``."""
         return {
             "index": self.index,
-            "ends": list(self.ends),
+            "ends": list(self.plan.ends),
             "phases": [phase.to_dict() for phase in self.phases],
             "history": self.recorder.state(),
-            "stopper": None if self._stopper is None else self._stopper.state_dict(),
-            "best": dict(self._best),
+            "stopper": self._stopping.state_dict(),
+            "best": self._best.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -173,30 +175,27 @@ class PhasedFinetuning(Callback):
         trainer = self._trainer
         if trainer is None or not isinstance(trainer.lightning_module, TransferClassifier):
             return
-        planned = list(self.ends)
-        shift = 0 if index == 0 else state_dict["ends"][index - 1] - planned[index - 1]
-        self.ends = [*state_dict["ends"][:index], *(end + shift for end in planned[index:])]
+        self.plan.resume(index, state_dict["ends"])
         self.recorder.history = [dict(entry) for entry in state_dict["history"]]
         self._enter(trainer.lightning_module, index)
-        self._best = dict(state_dict["best"])
-        if self._stopper is not None and state_dict["stopper"] is not None:
-            self._stopper.load_state_dict(state_dict["stopper"])
-        if state_dict["ends"][index] < self.ends[index] and self._stopper is not None:
-            self._shorten(trainer, state_dict["ends"][index])
-        trainer.fit_loop.max_epochs = self.ends[-1]
+        self._best.load_state_dict(state_dict["best"])
+        self._stopping.load_state_dict(state_dict["stopper"])
+        if state_dict["ends"][index] < self.plan.ends[index] and self._stopping.stops:
+            self.plan.end_phase(index, state_dict["ends"][index])
+        trainer.fit_loop.max_epochs = self.plan.epochs
 
     def _set_epochs(self, trainer: lightning.Trainer) -> None:
         """Where each phase ends, in epochs of the run; the trainer follows."""
         fast = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by Lightning at run time
         lengths = [1 if fast else phase.epochs for phase in self.phases]
-        self.ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
+        self.plan = Plan(lengths)
         given = trainer.fit_loop.max_epochs
-        if not fast and given not in (None, -1, LIGHTNING_DEFAULT_EPOCHS, self.ends[-1]):
+        if not fast and given not in (None, -1, LIGHTNING_DEFAULT_EPOCHS, self.plan.epochs):
             raise InputError(
-                f"trainer.max_epochs: the phases last {self.ends[-1]} epochs together. Received: {given}; "
+                f"trainer.max_epochs: the phases last {self.plan.epochs} epochs together. Received: {given}; "
                 "leave max_epochs out and set each phase's epochs."
             )
-        trainer.fit_loop.max_epochs = self.ends[-1]
+        trainer.fit_loop.max_epochs = self.plan.epochs
         if fast:  # its few batches are run once in every phase
             trainer.fit_loop.epoch_loop.max_steps *= len(self.phases)
 
@@ -204,9 +203,9 @@ class PhasedFinetuning(Callback):
         """Make phase ``index`` current: what trains, a fresh early stopping, an empty record."""
         self.index = index
         module.set_phase(self.phase)
-        self._best = {}
-        options = self.phase.early_stopping
-        self._stopper = None if options is None else _early_stopping(self.phase.name, options)
+        following = self.phases[index + 1 : index + 2]
+        self._best = BestWeights(bool(following) and following[0].start_from == "best")
+        self._stopping = PhaseStopping(self.phase)
         self.recorder.enter(self.phases[: index + 1])
 
     def _rebuild(self, trainer: lightning.Trainer, module: TransferClassifier) -> None:
@@ -219,40 +218,6 @@ class PhasedFinetuning(Callback):
         # A graph compiled for the old requires_grad may stay in use (pytorch#139476).
         torch.compiler.reset()
 
-    def _keep_best(self, module: TransferClassifier, metrics: dict[str, float]) -> None:
-        """Remember what this phase trained at its lowest validation loss, if the next phase starts from there."""
-        following = self.phases[self.index + 1 : self.index + 2]
-        loss = metrics.get("val_loss", float("inf"))
-        if following and following[0].start_from == "best" and loss < self._best.get("loss", float("inf")):
-            trained = {n: p.detach().cpu().clone() for n, p in module.named_parameters() if p.requires_grad}
-            self._best = {"loss": loss, "weights": trained}
-
-    @torch.no_grad()
-    def _restore_best(self, module: TransferClassifier) -> None:
-        parameters = dict(module.named_parameters())
-        for name, value in self._best.get("weights", {}).items():
-            parameters[name].copy_(value)
-
-    def _should_stop(self, trainer: lightning.Trainer, stopper: EarlyStopping) -> bool:
-        """The decision of Lightning's EarlyStopping, the same on every rank."""
-        value = trainer.callback_metrics.get(stopper.monitor)
-        if value is None:
-            raise InputError(
-                f"phases: {self.phase.name}: early_stopping: nothing is logged as {stopper.monitor}. "
-                f"Logged: {', '.join(sorted(trainer.callback_metrics))}."
-            )
-        stop, _ = stopper._evaluate_stopping_criteria(value.detach().cpu().squeeze())
-        return trainer.strategy.reduce_boolean_decision(stop, all=False)
-
-    def _end_phase(self, trainer: lightning.Trainer) -> None:
-        """The next phase begins with the next epoch; the run gets shorter."""
-        self._shorten(trainer, trainer.current_epoch + 1)
-
-    def _shorten(self, trainer: lightning.Trainer, end: int) -> None:
-        saved = self.ends[self.index] - end
-        self.ends = [*self.ends[: self.index], *(later - saved for later in self.ends[self.index :])]
-        trainer.fit_loop.max_epochs = self.ends[-1]
-
 
 def results_from(checkpoint: Path) -> list[dict[str, Any]]:
     """``PhasedFinetuning.results()`` of the run that saved ``checkpoint``.
@@ -261,13 +226,3 @@ def results_from(checkpoint: Path) -> list[dict[str, Any]]:
     """
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return recorder.results(content["callbacks"][PhasedFinetuning.__qualname__]["history"])
-
-
-def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
-    try:
-        return EarlyStopping(**{"monitor": "val_loss", **options})
-    except (TypeError, MisconfigurationException) as error:
-        raise InputError(
-            f"phases: {phase}: early_stopping takes the arguments of Lightning's EarlyStopping. "
-            f"Received: {dict(options)} ({error})."
-        ) from error

@@ -1,6 +1,7 @@
 """Measure how fast the recipe trains and predicts, here and in Keras; write docs/benchmark.json, .md and .png.
 
-README's table is written with docs/, from the same file.
+README's table is written with docs/, from the same file. A run that is ended leaves what it has measured in
+docs/benchmark.partial.json, which --merge takes.
 
     python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
     python scripts/benchmark.py --quick      # a look in five minutes
@@ -58,8 +59,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     old = json.loads(options.merge.read_text(encoding="utf-8")) if options.merge else None
     if old:  # before hours of measuring
         require_same_machine({"machine": describe_machine(settings.threads)}, old)
+    unfinished = options.output / "benchmark.partial.json"
+
+    def keep(content: dict[str, Any]) -> None:
+        write_text(unfinished, json.dumps(content, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        content = run(prepare(settings, Path(folder), options.data, options.weights), frameworks, options.measures)
+        ground = prepare(settings, Path(folder), options.data, options.weights)
+        content = run(ground, frameworks, options.measures, keep)
+    unfinished.unlink(missing_ok=True)
     return merge(content, old) if old else content
 
 

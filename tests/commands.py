@@ -65,6 +65,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def slurm_tasks() -> list[dict[str, str]]:
+    """The variables that ``srun`` sets for two tasks on two nodes, which here are one machine."""
+    job = {
+        "SLURM_JOB_ID": "1234",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NNODES": "2",
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_LOCALID": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    return [{**job, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank)} for rank in range(2)]
+
+
 def read_results(run: Path) -> dict[str, Any]:
     """results.json without what depends on the clock."""
     values: dict[str, Any] = json.loads((run / "results.json").read_text())

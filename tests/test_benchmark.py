@@ -44,7 +44,11 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("LIGHTNING_TL_ASSETS", raising=False)
         ground = prepare(TINY, tmp_path_factory.mktemp("benchmark"), None, None)
-    return run(ground, [ours, wrong, keras], ("resident",))
+    kept: list[str] = []
+    content = run(ground, [ours, wrong, keras], ("resident",), lambda so_far: kept.append(json.dumps(so_far)))
+    (early,) = map(json.loads, kept)  # what an ended run leaves
+    assert early == json.loads(json.dumps({**content, "seconds": early["seconds"]}))
+    return content
 
 
 def test_the_report_has_its_form(content: dict[str, Any]) -> None:
@@ -112,6 +116,15 @@ def test_different_machines_are_not_compared(content: dict[str, Any], name: str)
 def test_other_settings_are_not_joined(content: dict[str, Any]) -> None:
     with pytest.raises(DifferentMachinesError, match="different settings"):
         merge(content, {**content, "settings": {**content["settings"], "batch_size": 5}})
+
+
+def test_another_accuracy_is_joined_where_that_is_measured_anew(content: dict[str, Any]) -> None:
+    old = {**content, "settings": {**content["settings"], "accuracy": 0.5}}
+    with pytest.raises(DifferentMachinesError, match="different settings"):
+        merge(content, old)
+    anew = {**content, "time_to_accuracy": [{"framework": "lightning-tl", "target": TINY.accuracy}]}
+    assert merge(anew, {**old, "scaling": [{"processes": 1}]})["scaling"] == [{"processes": 1}]
+    assert merge(anew, old)["settings"]["accuracy"] == TINY.accuracy
 
 
 def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any]) -> None:

@@ -82,7 +82,8 @@ def test_gradients_are_the_plain_ones(compilations: list[int]) -> None:
     for (name, ours), theirs in zip(other.named_parameters(), plain.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None), name
         if theirs.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad)
+            bound = 1e-5 * float(theirs.grad.abs().max())  # sums in another order
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=bound)
     assert compilations
 
 
@@ -123,4 +124,5 @@ def test_a_run_through_both_phases(tmp_path: Path, compilations: list[int]) -> N
         weights.append(model.state_dict())
     assert len(compilations) >= 3
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+        # Adam makes a part of a step, 1e-3 here, of the rounding of a gradient that is nearly zero.
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=5e-5, msg=name)

@@ -76,13 +76,12 @@ class Runner(Base):
         return goal.result
 
     def _model(self, **further: Any) -> TransferClassifier:
-        options = {**self.options["model"], **further}
+        options = {"augment": AUGMENT, **self.options["model"], **further}
         model = TransferClassifier(
             self.job["classes"],
             weights=self.job["weights"],
             image_size=self.settings.image_size,
             dropout=DROPOUT,
-            augment=AUGMENT,
             backbone_args={"width_mult": self.settings.alpha},
             seed=self.settings.seed,
             **options,
@@ -105,7 +104,7 @@ class Runner(Base):
     def _feed(self, part: str = "train", length: int = ENDLESS, labelled: bool = True) -> Feed:
         images = load_images(Path(self.job["folder"]), part)
         length = length or max(1, len(images.labels) // self.settings.batch_size)
-        return Feed(images, self.settings.batch_size, length, labelled)
+        return Feed(images, self.settings.batch_size, length, labelled, repeats=self.model.cache_features)
 
     def _data(self) -> ImageFolderDataModule:
         settings = self.settings

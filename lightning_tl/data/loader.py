@@ -1,4 +1,4 @@
-"""The training loader: it resumes in the middle of an epoch, and its workers outlive a SIGTERM."""
+"""Loaders: that of training resumes in the middle of an epoch, and the workers of all outlive a SIGTERM."""
 
 import os
 import signal
@@ -6,9 +6,11 @@ import threading
 from typing import Any
 
 import lightning
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
-from lightning_tl.data.dataset import Item
+from lightning_tl.data.dataset import ImageDataset, Item, KeptImages
+from lightning_tl.data.options import DataOptions
 from lightning_tl.data.sampler import EpochSampler
 
 
@@ -32,6 +34,59 @@ class ResumableLoader(DataLoader[Item]):
         """Leave out those batches in the next iteration."""
         if isinstance(self.sampler, EpochSampler):
             self.sampler.skip(int(state_dict["batches"]))
+
+
+def make_loader(
+    dataset: ImageDataset | KeptImages,
+    batch_size: int,
+    shuffle: bool,
+    options: DataOptions,
+    trainer: lightning.Trainer | None,
+) -> DataLoader[Item]:
+    """Batches of a data set, divided among the ranks of the trainer.
+
+    Args:
+        dataset: decoded in ``options.num_workers`` processes; images that are kept need none.
+        batch_size: of one device, in images.
+        shuffle: in the order of the epoch, in a loader that can resume; else in the order of the data set.
+        options: of the run.
+        trainer: that asks for it; without one there is one rank.
+    """
+    kind = ResumableLoader if shuffle else DataLoader
+    kept = isinstance(dataset, KeptImages)
+    workers = 0 if kept else options.num_workers  # copying a batch costs less than a process to do it
+    loader = kind(
+        dataset,
+        batch_size=batch_size,
+        sampler=_sampler(dataset, batch_size, shuffle, options.seed, trainer),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=KeptImages.collate if kept else None,
+        pin_memory=torch.cuda.is_available() and not (kept and dataset.images.is_cuda),  # type: ignore[union-attr]
+        worker_init_fn=outlive_sigterm,
+    )
+    if isinstance(loader, ResumableLoader):
+        loader.trainer = trainer
+    return loader
+
+
+def _sampler(
+    dataset: ImageDataset | KeptImages, batch_size: int, shuffle: bool, seed: int, trainer: lightning.Trainer | None
+) -> Sampler[int]:
+    if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
+        return SequentialSampler(dataset)  # Lightning puts one in place of any other, with a warning
+    sampler = EpochSampler(
+        dataset,
+        dataset.indices,
+        batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        num_replicas=trainer.world_size if trainer else 1,
+        rank=trainer.global_rank if trainer else 0,
+    )
+    if trainer is not None:  # on resuming, Lightning starts the workers before it tells the sampler the epoch
+        sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+    return sampler
 
 
 def outlive_sigterm(worker: int) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,16 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from torch.utils.data import DataLoader
 
-from lightning_tl.data.cache import GIGABYTE, CacheMode, Pixels, keep_in_memory
-from lightning_tl.data.cache_file import default_folder, keep_on_disk
+from lightning_tl.data.cache import CacheMode
 from lightning_tl.data.check import BadImage, BadImagePolicy, apply_policy, find_bad_images
 from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, Item, KeptImages
 from lightning_tl.data.decode import ResizeMode
 from lightning_tl.data.folder import Sample, list_images
-from lightning_tl.data.loader import ResumableLoader, outlive_sigterm
+from lightning_tl.data.images import SourceImages, decoded_when_needed
+from lightning_tl.data.loader import make_loader
 from lightning_tl.data.options import SPLIT_METHODS, BatchSizeIs, DataOptions
-from lightning_tl.data.sampler import EpochSampler
 from lightning_tl.data.source import Source, open_source
 from lightning_tl.data.split import check_trainable
 from lightning_tl.data.split_file import write_split
@@ -119,8 +117,7 @@ class ImageFolderDataModule(LightningDataModule):
             InputError: files cannot be decoded (or, if they are to be skipped, too few are left).
         """
         source = self._source
-        found = self._kept.bad if self._kept else source.find_bad([sample.path for sample in source.samples])
-        bad = self._without_bad(found, len(source.samples))
+        bad = self._without_bad(self._images.bad, len(source.samples))
         samples = tuple(sample for sample in source.samples if sample.path not in bad)
         check_trainable(samples, f"{source.description}, without images that cannot be decoded,")
         return samples
@@ -172,8 +169,9 @@ class ImageFolderDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Item]:
         """Batches of ``predict_paths`` in their order."""
         paths = self.predict_paths
-        labels, indices = [UNKNOWN_LABEL] * len(paths), range(len(paths))
-        return self._loader(self._images(paths, labels, indices, predict=True), shuffle=False)
+        reader = self._images.read if self.options.dataset else FileReader()
+        dataset = decoded_when_needed(self.options, reader, paths, [UNKNOWN_LABEL] * len(paths), range(len(paths)))
+        return self._loader(dataset, shuffle=False)
 
     def pixels(self, indices: Sequence[int]) -> Tensor:
         """Samples by their index, as loaders give them: uint8 (len(indices), 3, height, width), on the CPU.
@@ -181,36 +179,15 @@ class ImageFolderDataModule(LightningDataModule):
         Raises:
             InputError: a file can no longer be decoded.
         """
-        paths = [self.samples[index].path for index in indices]
-        if self._kept is not None:
-            return self._kept.images[[self._row_of[path] for path in paths]]
-        images = self._images(paths, [UNKNOWN_LABEL] * len(paths), indices)
-        threads = 1 if self._source.root is None else os.cpu_count()  # not every data set is made for several
-        with ThreadPoolExecutor(threads) as pool:
-            return torch.stack([item["image"] for item in pool.map(images.__getitem__, range(len(paths)))])
+        return self._images.pixels([self.samples[index].path for index in indices])
 
     @cached_property
     def _source(self) -> Source:
         return open_source(self.options)
 
     @cached_property
-    def _kept(self) -> Pixels | None:
-        """The pixels of the source's samples, row by row; None where they are decoded when needed."""
-        source, options = self._source, self.options
-        paths = [sample.path for sample in source.samples]
-        if options.cache in ("ram", "device"):
-            return keep_in_memory(paths, source.root, options.image_settings, source.read)
-        if options.cache == "none" or source.root is None:
-            return None
-        folder = Path(options.cache_folder) if options.cache_folder else default_folder()
-        return keep_on_disk(paths, source.root, options.image_settings, folder, int(options.cache_gb * GIGABYTE))
-
-    @cached_property
-    def _kept_on_device(self) -> Tensor:
-        """The kept pixels where the loaders take them from."""
-        assert self._kept is not None
-        on_device = self.options.cache == "device" and self.trainer is not None
-        return self._kept.images.to(self.trainer.strategy.root_device) if on_device else self._kept.images  # type: ignore[union-attr]
+    def _images(self) -> SourceImages:
+        return SourceImages(self._source, self.options)
 
     def _without_bad(self, bad: tuple[BadImage, ...], total: int) -> set[str]:
         """Paths to leave out, as the policy has it."""
@@ -221,55 +198,10 @@ class ImageFolderDataModule(LightningDataModule):
     def _dataset(self, split: str) -> ImageDataset | KeptImages:
         label_of = {name: label for label, name in enumerate(self.class_names)}
         chosen = [(index, sample) for index, sample in enumerate(self.samples) if sample.split == split]
+        paths = [sample.path for _, sample in chosen]
         labels, indices = [label_of[sample.label] for _, sample in chosen], [index for index, _ in chosen]
-        if self._kept is None:
-            return self._images([sample.path for _, sample in chosen], labels, indices)
-        rows = [self._row_of[sample.path] for _, sample in chosen]
-        return KeptImages(self._kept_on_device, rows, labels, indices)
-
-    @cached_property
-    def _row_of(self) -> dict[str, int]:
-        """From a path to its row in the kept pixels."""
-        return {sample.path: row for row, sample in enumerate(self._source.samples)}
-
-    def _images(
-        self, paths: Sequence[str], labels: Sequence[int], indices: Sequence[int], predict: bool = False
-    ) -> ImageDataset:
-        options = self.options
-        read = FileReader() if predict and not options.dataset else self._source.read
-        return ImageDataset(paths, labels, indices, read, options.size, options.resize, options.antialias)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return self._images.dataset(paths, labels, indices, device)
 
     def _loader(self, dataset: ImageDataset | KeptImages, shuffle: bool) -> DataLoader[Item]:
-        kind = ResumableLoader if shuffle else DataLoader
-        kept = isinstance(dataset, KeptImages)
-        workers = 0 if kept else self.options.num_workers  # copying a batch costs less than a process to do it
-        loader = kind(
-            dataset,
-            batch_size=self.device_batch_size,
-            sampler=self._sampler(dataset, shuffle),
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            collate_fn=KeptImages.collate if kept else None,
-            pin_memory=torch.cuda.is_available() and not (kept and dataset.images.is_cuda),  # type: ignore[union-attr]
-            worker_init_fn=outlive_sigterm,
-        )
-        if isinstance(loader, ResumableLoader):
-            loader.trainer = self.trainer
-        return loader
-
-    def _sampler(self, dataset: ImageDataset | KeptImages, shuffle: bool) -> Sampler[int]:
-        trainer = self.trainer
-        if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
-            return SequentialSampler(dataset)  # Lightning puts one in place of any other, with a warning
-        sampler = EpochSampler(
-            dataset,
-            dataset.indices,
-            self.device_batch_size,
-            shuffle=shuffle,
-            seed=self.options.seed,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-        )
-        if trainer is not None:  # on resuming, Lightning starts the workers before it tells the sampler the epoch
-            sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        return sampler
+        return make_loader(dataset, self.device_batch_size, shuffle, self.options, self.trainer)

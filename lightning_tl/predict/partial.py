@@ -14,8 +14,9 @@ from typing import Any
 from lightning_tl.errors import InputError
 from lightning_tl.files import write_text
 from lightning_tl.predict.inputs import PathStream
+from lightning_tl.predict.lock import LOCK, locked
 
-MANIFEST, LOCK, WHOLE = "manifest.json", "lock", "whole"
+MANIFEST, WHOLE = "manifest.json", "whole"
 _OURS = re.compile(rf"{MANIFEST}|{LOCK}|{WHOLE}|\d+\.(rows|errors)|\.({WHOLE}|manifest)\..*")
 
 
@@ -201,38 +202,6 @@ def _is_there(output: Path) -> str:
         f"output: the file is there already. Replace it with --overwrite true, or give another name. "
         f"Received: {str(output)!r}."
     )
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Create a folder and keep other processes from it meanwhile, where the system can.
-
-    The lock is the process's: it goes with it, however it ends, and its loader's workers do not inherit it.
-
-    Raises:
-        InputError: another process has it.
-        OSError: the folder cannot be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            _lock(file.fileno())
-        except BlockingIOError as error:
-            raise InputError(
-                f"output: another process is writing to {folder}. Wait for it, or write to another file."
-            ) from error
-        yield
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except PermissionError as error:  # POSIX leaves systems the choice between the two
-        raise BlockingIOError from error
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from lightning_tl.report.blocks import name_of, section, table
-from lightning_tl.report.duplicates import Sample, classes_of, splits_of
+from lightning_tl.report.duplicates import LOOKED_AT, Group
+from lightning_tl.report.lookalikes import ALIKE, SIDE
 from lightning_tl.report.markup import Markup, joined, tag
 from lightning_tl.report.measures import wilson
 from lightning_tl.report.numbers import counted, decimal, interval, percent, whole
@@ -12,6 +13,8 @@ from lightning_tl.report.summary import Summary
 
 LISTED = 50
 """Groups of duplicates that the page names."""
+NAMED = 10
+"""Files of a group that it names."""
 ROUNDING = 1e-6
 """Relative; results.json's accuracy and that of predictions.csv may differ so much."""
 SPLITS = {"val": "validation", "test": "test"}
@@ -64,9 +67,11 @@ def duplicates(summaries: Sequence[Summary]) -> Markup:
     """Images that are in more than one split or class."""
     parts = [part for summary in summaries for part in _duplicates(summary, len(summaries) > 1)]
     note = (
-        "Files with the same bytes (SHA-256) in more than one split: the model may have trained on what it is tested "
-        "with. And in more than one class: at most one of the labels is right. A picture that was saved anew or "
-        "resized is not found."
+        "Files with one picture in more than one split: the model may have trained on what it is tested with. And in "
+        "more than one class: at most one of the labels is right. Copies have the same bytes (SHA-256). Pictures look "
+        f"the same where {SIDE} x {SIDE} RGB thumbnails correlate by {ALIKE} or more, as after being resized or saved "
+        f"anew; among more than {whole(LOOKED_AT)} images they are not looked for, and cropped, turned or mirrored "
+        "pictures are not found."
     )
     return section("duplicates", "Duplicate images", *parts, note=note)
 
@@ -76,7 +81,7 @@ def _cautions(summary: Summary) -> list[Markup]:
     link = tag("a", "see which", href="#duplicates")
     for groups, where in ((_leaks(summary), "split, so the result may be too good"), (_clashes(summary), "class")):
         if groups:
-            what = counted(len(groups), "image is", "images are")
+            what = counted(len(groups), "picture is", "pictures are")
             found.append(joined(f"{what} in more than one {where}; ", link, "."))
     if summary.shared is None:
         found.append(joined(f"{_unchecked(summary)} Duplicates across splits were not looked for."))
@@ -134,23 +139,33 @@ def _duplicates(summary: Summary, named: bool) -> list[Markup]:
         )
     for groups, where in ((_leaks(summary), "splits"), (_clashes(summary), "classes")):
         if groups:
-            parts += _listed(groups, f"{before}{counted(len(groups), 'image')} in several {where}")
+            parts += _listed(groups, f"{before}{counted(len(groups), 'picture')} in several {where}")
     return parts
 
 
-def _listed(groups: Sequence[Sequence[Sample]], caption: str) -> list[Markup]:
+def _listed(groups: Sequence[Group], caption: str) -> list[Markup]:
     rows = [
-        [str(number), joined(*(tag("div", f"{split}: ", name_of(path)) for split, path, _ in group))]
+        [
+            str(number),
+            _named(group),
+            "same bytes" if group.same_bytes else "looks the same",
+        ]
         for number, group in enumerate(groups[:LISTED], start=1)
     ]
     more = len(groups) - LISTED
     left = [tag("p", f"{more} more are not listed.", class_="empty")] if more > 0 else []
-    return [table(caption, ("", "split and file"), rows), *left]
+    return [table(caption, ("", "split and file", "how alike"), rows), *left]
 
 
-def _leaks(summary: Summary) -> list[Sequence[Sample]]:
-    return [group for group in summary.shared or () if splits_of(group) > 1]
+def _named(group: Group) -> Markup:
+    lines = [tag("div", f"{split}: ", name_of(path)) for split, path, _ in group.samples[:NAMED]]
+    more = len(group.samples) - NAMED
+    return joined(*lines, *([tag("div", f"and {more} more")] if more > 0 else []))
 
 
-def _clashes(summary: Summary) -> list[Sequence[Sample]]:
-    return [group for group in summary.shared or () if classes_of(group) > 1]
+def _leaks(summary: Summary) -> list[Group]:
+    return [group for group in summary.shared or () if group.leaks]
+
+
+def _clashes(summary: Summary) -> list[Group]:
+    return [group for group in summary.shared or () if group.clashes]

@@ -135,6 +135,16 @@ def small_jpeg(path: Path, side: int) -> bytes | None:
 
     Smaller ones keep their size. Metadata of the original (place, camera) is left behind.
     """
+    picture = small_picture(path, side)
+    if picture is None:
+        return None
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=QUALITY, optimize=True)
+    return out.getvalue()
+
+
+def small_picture(path: Path, side: int) -> Image.Image | None:
+    """The image in ``path`` in RGB, upright, of at most ``side`` pixels a side; None if it is no image."""
     if not is_file(path):
         return None
     try:
@@ -146,11 +156,9 @@ def small_jpeg(path: Path, side: int) -> bytes | None:
                 image.draft("RGB", (2 * side, 2 * side))  # JPEG: decode no more than is needed
                 upright = ImageOps.exif_transpose(image).convert("RGB")
             upright.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            out = io.BytesIO()
-            upright.save(out, "JPEG", quality=QUALITY, optimize=True)
     except Exception:  # decoders raise anything from SyntaxError to struct.error on broken files
         return None
-    return out.getvalue()
+    return upright
 
 
 def _list(value: Any) -> list[Any]:

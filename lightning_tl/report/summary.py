@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_tl.report.charts import Stretch
-from lightning_tl.report.duplicates import Sample, shared_images
+from lightning_tl.report.duplicates import Group, shared_images
 from lightning_tl.report.markup import shown
 from lightning_tl.report.measures import (
     Bin,
@@ -37,7 +37,7 @@ class Summary:
         scores: of each class.
         bins: of calibration.
         ece: expected calibration error.
-        shared: groups of the same image in several splits or classes; None if that could not be checked.
+        shared: files with one picture in several splits or classes; None if that could not be checked.
         unread: images that could not be read when looking for them.
     """
 
@@ -51,7 +51,7 @@ class Summary:
     scores: Sequence[ClassScores]
     bins: Sequence[Bin]
     ece: float
-    shared: Sequence[Sequence[Sample]] | None = None
+    shared: Sequence[Group] | None = None
     unread: int = 0
 
     @property

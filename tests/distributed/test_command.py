@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, finish, free_port, read_results, read_rows, start, write_workplace
+from commands import COMMAND, finish, free_port, read_results, read_rows, slurm_tasks, start, write_workplace
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
 
 from lightning_tl.command import main
@@ -128,18 +128,8 @@ def test_two_torchrun_agents(workplace: Path) -> None:
 
 
 def test_slurm_with_its_overlay(workplace: Path) -> None:
-    """The variables that ``srun`` sets for two tasks on two nodes, and configs/overlay/slurm.yaml."""
+    """As ``srun`` starts two tasks on two nodes, with configs/overlay/slurm.yaml."""
     overlay = Path(__file__).parents[2] / "configs" / "overlay" / "slurm.yaml"
-    common = {
-        "SLURM_JOB_ID": "1234",
-        "SLURM_JOB_NAME": "train",
-        "SLURM_NTASKS": "2",
-        "SLURM_NTASKS_PER_NODE": "1",
-        "SLURM_NNODES": "2",
-        "SLURM_NODELIST": "127.0.0.1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
     fit = (*COMMAND, *FIT[:-1], "--config", overlay, "--trainer.default_root_dir", "slurm")
     whole = ("--data.batch_size", "8", "--data.batch_size_is", "global")
     options = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.num_nodes", "2")
@@ -147,9 +137,9 @@ def test_slurm_with_its_overlay(workplace: Path) -> None:
         start(
             (*fit, *options, *whole),
             workplace,
-            {**common, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank), "SLURM_LOCALID": "0"},
+            variables,
         )
-        for rank in range(2)
+        for variables in slurm_tasks()
     ]
     finish(*tasks)
     check_same_run(workplace, "slurm")

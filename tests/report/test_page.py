@@ -65,8 +65,8 @@ def test_one_run_is_told_whole(tmp_path: Path) -> None:
     for words in (
         "83.33\u202f%", "95 % confidence interval 60.8\u202f\u2013\u202f94.2\u202f% (Wilson)",
         "15 of 18 validation images right",
-        "0.4321", "ab" * 32, "1 image is in more than one split", "train: daisy/t.png", "val: daisy/0.png",
-        "1 image is in more than one class", "val: rose/1.pngval: tulip/1.png",
+        "0.4321", "ab" * 32, "1 picture is in more than one split", "train: daisy/t.png", "val: daisy/0.png",
+        "1 picture is in more than one class", "val: rose/1.pngval: tulip/1.png",
         "over 15 bins of equal width", "2.15.0", "head", "finetune", "123",
         "There are no Grad-CAM overlays", "phases:\n- head",
     ):  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, finish, free_port, start
+from commands import COMMAND, finish, slurm_tasks, start
 from forked import Run, Starter, at, check_same_run
 
 TERM = int(signal.SIGTERM)
@@ -18,22 +18,10 @@ SLURM = ("--config", str(OVERLAY), *OPTIONS, "--trainer.devices", "1")
 
 def tasks(run: Run, code: int, *options: Sequence[str]) -> str:
     """As ``srun`` starts two tasks on two nodes, each with its own ``options``; what they printed."""
-    job = {
-        "SLURM_JOB_ID": "1234",
-        "SLURM_JOB_NAME": "train",
-        "SLURM_NTASKS": "2",
-        "SLURM_NTASKS_PER_NODE": "1",
-        "SLURM_NNODES": "2",
-        "SLURM_NODELIST": "127.0.0.1",
-        "SLURM_LOCALID": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    ranks = [{**job, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank)} for rank in range(2)]
     command = run.command()
     processes = [
         run.starter.start(*command, *own, environment=rank)
-        for rank, own in zip(ranks, options or ((), ()), strict=True)
+        for rank, own in zip(slurm_tasks(), options or ((), ()), strict=True)
     ]
     ended = [process.ended() for process in processes]
     output = "".join(process.output for process in processes)

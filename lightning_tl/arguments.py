@@ -1,0 +1,155 @@
+"""What the command line takes: the parsers of its commands, and what a checkpoint adds to what was given."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from lightning_tl import runfolder
+from lightning_tl.checkpoint import CheckpointInfo, find_info
+from lightning_tl.classifier import TransferClassifier
+from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data.options import SPLIT_METHODS
+from lightning_tl.errors import InputError
+from lightning_tl.phase import Phase
+from lightning_tl.predict.inputs import PathStream
+from lightning_tl.predict.request import Request, add_request, check_no_request, check_root_absent, make_request
+from lightning_tl.predict.words import divide_words
+
+DEFAULT_ROOT = "runs"
+
+PIXEL_SETTINGS = ("image_size", "resize", "antialias")
+"""Data settings of a checkpoint that new images need."""
+
+FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
+"""Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
+
+
+class TransferArguments(LightningCLI):
+    """The part of ``TransferCLI`` that reads the command line.
+
+    Attributes:
+        checkpoint: that ``--ckpt_path`` names; None for a ``fit`` that begins anew.
+        paths: predict's PATHs; None where it predicts a folder as a data set.
+        request: what is wanted of them.
+    """
+
+    checkpoint: CheckpointInfo | None = None
+    paths: PathStream | None = None
+    request: Request
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Trainer and data for every command; the model for ``fit`` alone."""
+        parser.add_lightning_class_args(lightning.Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+        parser.add_lightning_class_args(ImageFolderDataModule, "data")
+        parser.add_argument("--keras", type=dict, default={}, help="read by keras_ref alone")
+        if self._building != "fit":
+            for block in FIT_ONLY:
+                parser.add_argument(f"--{block}", type=Any, default=None, help="for fit alone; ignored here")
+            if self._building == "predict":
+                add_request(parser)
+            return
+        parser.add_class_arguments(TransferClassifier, "model", skip={"weights_record"}, sub_configs=True)
+        parser.add_argument("--phases", type=list[Phase], default=[], help="the phases of training, in order")
+        parser.add_argument(
+            "--checkpoint_every_n_steps",
+            type=int,
+            default=0,
+            help="save last.ckpt after so many optimizer steps too; 0: only between epochs",
+        )
+        parser.add_argument(
+            "--pictures",
+            type=bool,
+            default=True,
+            help="leave thumbnails, Grad-CAM overlays and augmented samples in the run folder, for its report",
+        )
+        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Remember whose parser is being built; what it loads is tensors and plain values."""
+        self._building = subcommand
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse twice where a checkpoint is given: its data settings are defaults, not overrides."""
+        args, paths = self._without_paths(args)
+        self._parse(parser, args)
+        command = self.config["subcommand"]
+        if command == "fit":
+            return
+        settings = self.config[command]
+        if command == "predict":
+            self._take_paths(settings, paths)
+        root = settings.trainer.default_root_dir or DEFAULT_ROOT
+        self.checkpoint = find_info(settings.get("ckpt_path"), root)
+        known = dict(self.checkpoint.data)
+        if command == "predict" and settings.data.root is not None:  # a folder of images, not the run's data set
+            known = {key: value for key, value in known.items() if key not in ("dataset", "dataset_args")}
+        if self.paths is not None:
+            pixels = {key: value for key, value in known.items() if key in PIXEL_SETTINGS}
+            known = {"root": ".", **pixels}  # nothing is looked for in the root, but there must be one
+        defaults = {f"data.{key}": value for key, value in known.items()}
+        self._subcommand_parsers[command].set_defaults(defaults)
+        self._parse(parser, args)
+        self.config[command].ckpt_path = str(self.checkpoint.path)
+        if command != "predict":
+            self._use_split_of_run(self.config[command].data)
+
+    def _without_paths(self, args: ArgsType) -> tuple[ArgsType, list[str]]:
+        """The words without predict's PATHs, and those."""
+        words = sys.argv[1:] if args is None else args
+        if not isinstance(words, list) or words[:1] != ["predict"]:
+            return args, []
+        options, paths = divide_words(words[1:])
+        return ["predict", *options], paths
+
+    def _parse(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """As Lightning does, without its warning at words that are given while the process has some of its own."""
+        if isinstance(args, list):
+            self.config = parser.parse_args(args)
+        else:
+            super().parse_arguments(parser, args)
+
+    def _take_paths(self, settings: Any, paths: list[str]) -> None:
+        """Keep predict's PATHs, if there are any; what goes with one form of it alone is refused in the other."""
+        values = settings.as_dict()
+        if not paths:
+            check_no_request(values)
+            return
+        check_root_absent(settings.data.root, settings.data.dataset)
+        self.request = make_request(values)
+        self.paths = PathStream(paths, self.request.null)
+
+    def _use_split_of_run(self, data: Any) -> None:
+        """Keep to the images that the run trained on and held out, unless another split file or root is asked for."""
+        assert self.checkpoint is not None
+        run = self.checkpoint.data
+        split = runfolder.run_folder_of(self.checkpoint.path) / "split.csv"
+        as_in_run = data.split in (*SPLIT_METHODS, run.get("split")) and _same_path(data.root, run.get("root"))
+        if as_in_run and split.is_file():
+            data.split = str(split)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the command line alone: Lightning would let the checkpoint's hyperparameters override it."""
+
+
+def _same_path(first: str | None, second: str | None) -> bool:
+    """Whether both name one place, however they are written; or both none."""
+    if first is None or second is None:
+        return first is second
+    return Path(first).resolve() == Path(second).resolve()
+
+
+def _seed(value: bool | int) -> int:
+    """The run's seed: an integer, because draws are a function of it."""
+    if isinstance(value, bool) or value < 0:
+        raise InputError(f"seed_everything: a non-negative integer is needed. Received: {value}.")
+    return value

@@ -1,0 +1,103 @@
+"""The images of a source, resized: kept decoded where the options say, or decoded whenever they are needed."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lightning_tl.data.cache import GIGABYTE, Pixels, keep_in_memory
+from lightning_tl.data.cache_file import default_folder, keep_on_disk
+from lightning_tl.data.check import BadImage
+from lightning_tl.data.dataset import UNKNOWN_LABEL, ImageDataset, KeptImages
+from lightning_tl.data.options import DataOptions
+from lightning_tl.data.source import Source
+
+
+class SourceImages:
+    """The images of a source.
+
+    Args:
+        source: where they come from.
+        options: their size, how they are resized, and where they are kept.
+    """
+
+    def __init__(self, source: Source, options: DataOptions) -> None:
+        self._source, self._options = source, options
+        self._on_device: Tensor | None = None
+
+    @property
+    def read(self) -> Callable[[str], Tensor]:
+        """From a path of the source to uint8 RGB of any size, shape (3, height, width)."""
+        return self._source.read
+
+    @cached_property
+    def bad(self) -> tuple[BadImage, ...]:
+        """Those that cannot be decoded; each is decoded once to find out."""
+        return self._kept.bad if self._kept else self._source.find_bad(self._paths)
+
+    def dataset(
+        self, paths: Sequence[str], labels: Sequence[int], indices: Sequence[int], device: torch.device
+    ) -> ImageDataset | KeptImages:
+        """Some of them as a data set.
+
+        Args:
+            paths: of the source.
+            labels: class positions, one per path.
+            indices: positions in the split file, one per path.
+            device: that ``cache: device`` keeps them on.
+        """
+        if self._kept is None:
+            return decoded_when_needed(self._options, self.read, paths, labels, indices)
+        if self._options.cache == "device" and (self._on_device is None or self._on_device.device != device):
+            self._on_device = self._kept.images.to(device)
+        images = self._kept.images if self._on_device is None else self._on_device
+        return KeptImages(images, [self._row_of[path] for path in paths], labels, indices)
+
+    def pixels(self, paths: Sequence[str]) -> Tensor:
+        """As the data set gives them: uint8 (len(paths), 3, height, width), on the CPU.
+
+        Raises:
+            InputError: a file can no longer be decoded.
+        """
+        if self._kept is not None:
+            return self._kept.images[[self._row_of[path] for path in paths]]
+        unknown = [UNKNOWN_LABEL] * len(paths)
+        images = decoded_when_needed(self._options, self.read, paths, unknown, range(len(paths)))
+        threads = 1 if self._source.root is None else os.cpu_count()  # not every data set is made for several
+        with ThreadPoolExecutor(threads) as pool:
+            return torch.stack([item["image"] for item in pool.map(images.__getitem__, range(len(paths)))])
+
+    @cached_property
+    def _kept(self) -> Pixels | None:
+        """The pixels of all of them, row by row; None where they are decoded when needed."""
+        source, options = self._source, self._options
+        if options.cache in ("ram", "device"):
+            return keep_in_memory(self._paths, source.root, options.image_settings, source.read)
+        if options.cache == "none" or source.root is None:
+            return None
+        folder = Path(options.cache_folder) if options.cache_folder else default_folder()
+        return keep_on_disk(self._paths, source.root, options.image_settings, folder, int(options.cache_gb * GIGABYTE))
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return [sample.path for sample in self._source.samples]
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        """From a path to its row in the kept pixels."""
+        return {path: row for row, path in enumerate(self._paths)}
+
+
+def decoded_when_needed(
+    options: DataOptions,
+    read: Callable[[str], Tensor],
+    paths: Sequence[str],
+    labels: Sequence[int],
+    indices: Sequence[int],
+) -> ImageDataset:
+    """Images read from ``paths``, resized as the options say; see ``ImageDataset``."""
+    return ImageDataset(paths, labels, indices, read, options.size, options.resize, options.antialias)

@@ -1,0 +1,68 @@
+"""Early stopping of one phase, where Lightning's own callback would stop the run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping
+
+from lightning_tl.errors import InputError
+from lightning_tl.phase import Phase
+
+
+class PhaseStopping:
+    """Lightning's ``EarlyStopping``, asked for its decision only.
+
+    Args:
+        phase: ``early_stopping`` has the arguments; without them it never stops.
+
+    Raises:
+        InputError: arguments that EarlyStopping does not take.
+    """
+
+    def __init__(self, phase: Phase) -> None:
+        self._name, options = phase.name, phase.early_stopping
+        self._stopper = None if options is None else _early_stopping(phase.name, options)
+
+    def should_stop(self, trainer: lightning.Trainer) -> bool:
+        """After a validation: whether the phase ends here, the same on every rank.
+
+        Raises:
+            InputError: what it monitors is not logged.
+        """
+        stopper = self._stopper
+        if stopper is None:
+            return False
+        value = trainer.callback_metrics.get(stopper.monitor)
+        if value is None:
+            raise InputError(
+                f"phases: {self._name}: early_stopping: nothing is logged as {stopper.monitor}. "
+                f"Logged: {', '.join(sorted(trainer.callback_metrics))}."
+            )
+        stop, _ = stopper._evaluate_stopping_criteria(value.detach().cpu().squeeze())
+        return trainer.strategy.reduce_boolean_decision(stop, all=False)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Of a checkpoint; None where it never stops."""
+        return None if self._stopper is None else self._stopper.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Count on from there, if there is anything to count."""
+        if self._stopper is not None and state is not None:
+            self._stopper.load_state_dict(state)
+
+    @property
+    def stops(self) -> bool:
+        """Whether it may stop at all."""
+        return self._stopper is not None
+
+
+def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
+    try:
+        return EarlyStopping(**{"monitor": "val_loss", **options})
+    except (TypeError, MisconfigurationException) as error:
+        raise InputError(
+            f"phases: {phase}: early_stopping takes the arguments of Lightning's EarlyStopping. "
+            f"Received: {dict(options)} ({error})."
+        ) from error

@@ -1,0 +1,117 @@
+"""Features that are kept are those that would be computed, and are forgotten when they no longer are."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch import Tensor
+from training import AUGMENT, PHASES, draw_images, make_data, make_model, make_trainer
+
+from lightning_tl import InputError, TransferClassifier
+from lightning_tl.feature_cache import FeatureCache
+
+
+class Losses(lightning.Callback):
+    """Of training and validation, epoch by epoch."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.values += [float(trainer.callback_metrics[name]) for name in ("train_loss", "val_loss")]
+
+
+def fitted(images: Path, folder: Path, **options: Any) -> tuple[TransferClassifier, list[float], list[int], Any]:
+    """A model, its losses, the sizes of the batches that its backbone was given, and its trainer."""
+    lightning.seed_everything(0, verbose=False)
+    data, losses = make_data(images), Losses()
+    model = make_model(data, augment=(), **options)
+    batches: list[int] = []
+    model.backbone.register_forward_pre_hook(lambda module, args: batches.append(len(args[0])))
+    trainer = make_trainer(folder, PHASES, callbacks=[losses], num_sanity_val_steps=0)
+    trainer.fit(model, data)
+    return model, losses.values, batches, trainer
+
+
+def test_the_same_run_with_fewer_passes_through_the_backbone(tmp_path: Path) -> None:
+    images = draw_images(tmp_path / "images")
+    plain, losses, every, _ = fitted(images, tmp_path / "plain")
+    cached, kept, few, trainer = fitted(images, tmp_path / "cached", cache_features=True)
+    torch.testing.assert_close(kept, losses, rtol=1e-5, atol=1e-6)
+    for name, value in cached.state_dict().items():
+        torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-5, atol=1e-6)
+    data, epochs = make_data(images), [phase["epochs"] for phase in PHASES]
+    count = len(data.samples)
+    assert epochs[0] > 1
+    assert sum(every) == sum(epochs) * count
+    assert sum(few) == count + epochs[1] * count  # an image once in head, and in every epoch of finetune
+    few.clear()
+    trainer.validate(cached, data, verbose=False)  # perhaps of other images
+    assert sum(few) == sum(sample.split == "val" for sample in data.samples)
+
+
+def test_a_second_fit_begins_with_no_features(tmp_path: Path) -> None:
+    """Its images, or the weights, may be others."""
+    images = draw_images(tmp_path / "images")
+    model, _, batches, _ = fitted(images, tmp_path, cache_features=True)
+    batches.clear()
+    make_trainer(tmp_path, PHASES[:1], num_sanity_val_steps=0).fit(model, data := make_data(images))
+    assert sum(batches) == len(data.samples)
+
+
+def test_augmented_images_have_no_features_to_keep(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images"))
+    with pytest.raises(InputError, match=r"^cache_features: .* augment must be empty. Received: \d transforms"):
+        make_model(data, augment=AUGMENT, cache_features=True)
+
+
+class Backbone:
+    """Features (index, 2 * index, 3 * index) of images that are their index."""
+
+    def __init__(self, images: list[int], dtype: torch.dtype = torch.float32) -> None:
+        self.images, self.dtype = torch.tensor(images), dtype
+        self.computed: list[int] = []
+
+    def __call__(self, mask: Tensor) -> Tensor:
+        chosen = self.images[mask]
+        self.computed += chosen.tolist()
+        return torch.stack([chosen, chosen * 2, chosen * 3], dim=1).to(self.dtype)
+
+
+def features(cache: FeatureCache, images: list[int], dtype: torch.dtype = torch.float32) -> list[int]:
+    """Ask for these; the images that were computed."""
+    backbone, index = Backbone(images, dtype), torch.tensor(images)
+    assert torch.equal(cache.features(index, backbone), torch.stack([index, index * 2, index * 3], dim=1).to(dtype))
+    return backbone.computed
+
+
+def test_what_is_known_is_not_computed() -> None:
+    cache = FeatureCache()
+    assert features(cache, [4, 0]) == [4, 0]
+    assert features(cache, [9]) == [9]
+    assert features(cache, [9, 0, 4]) == []
+    assert features(cache, [3, 4, 20, 9]) == [3, 20]
+    assert features(cache, [20, 3]) == []
+    cache.clear()
+    assert features(cache, [4]) == [4]
+
+
+def test_padding_is_computed_every_time() -> None:
+    cache = FeatureCache()
+    assert features(cache, [-1]) == [-1]
+    assert features(cache, [2, -1]) == [2, -1]
+    assert features(cache, [-1, 2]) == [-1]
+
+
+def test_features_of_validation_can_be_trained_on() -> None:
+    cache = FeatureCache()
+    with torch.inference_mode():
+        features(cache, [0, 1])
+    backbone = Backbone([1, 0])
+    known = cache.features(backbone.images, backbone)
+    assert backbone.computed == []
+    head = torch.nn.Linear(3, 2)
+    head(known).sum().backward()
+    assert torch.equal(head.weight.grad, torch.tensor([[1.0, 2.0, 3.0]] * 2))  # type: ignore[arg-type]
