@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from lightning_tl import phases, schedule, stage_metrics
+from lightning_tl import schedule, stage_metrics, stopping
 from lightning_tl.bridge import read, write
 from lightning_tl.data import decode, split
 from lightning_tl.keras_layers import Variable, name_table
@@ -97,7 +97,7 @@ def other_convention(folder: Any, spec: dict[str, Any], arrays: dict[str, np.nda
 
 
 original_interpolate, original_crop, original_split = decode._interpolate, decode._centre_crop, split.keras_split
-original_stopping, original_run = phases._early_stopping, write._run_keras
+original_stopping, original_run = stopping._early_stopping, write._run_keras
 original_plateau, original_cosine = schedule.ReduceLROnPlateau, schedule.CosineAnnealingLR
 
 PIXELS = ("resize-ops", "resize-png", "pixels-keras_ref")
@@ -145,13 +145,13 @@ MUTANTS_DATA = (
     Mutant(
         "patience off by one",
         "early stopping waits an epoch more",
-        replaced((phases, "_early_stopping", more_patience)),
+        replaced((stopping, "_early_stopping", more_patience)),
         ("early-stopping", "early-stopping-keras_ref"),
     ),
     Mutant(
         "min_delta forgotten",
         "the smallest gain counts as one",
-        replaced((phases, "_early_stopping", no_delta)),
+        replaced((stopping, "_early_stopping", no_delta)),
         ("early-stopping", "early-stopping-keras_ref"),
     ),
     Mutant(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightning_tl import phases
+from lightning_tl import stopping
 from lightning_tl.stage_metrics import StageMetrics
 from parity_tests.claim import claim
 from parity_tests.compare import relative
@@ -51,7 +51,7 @@ def our_stops(values: np.ndarray, variants: list[dict[str, Any]]) -> np.ndarray:
 
 def our_stop(values: np.ndarray, arguments: dict[str, Any]) -> int:
     """As ``PhasedFinetuning`` asks its stopper after each validation."""
-    stopper = phases._early_stopping("phase", arguments)
+    stopper = stopping._early_stopping("phase", arguments)
     for epoch, value in enumerate(torch.from_numpy(values)):
         if stopper._evaluate_stopping_criteria(value)[0]:
             return epoch
