@@ -53,8 +53,8 @@ class PhasedFinetuning(Callback):
         self.index = 0
         self.plan = Plan([phase.epochs for phase in self.phases])
         self.recorder = Recorder()
-        for phase in (*reversed(self.phases),):  # so that bad arguments of a later one do not wait for its turn
-            self._stopping = PhaseStopping(phase)
+        stoppings = [PhaseStopping(phase) for phase in self.phases]  # bad arguments do not wait for their phase's turn
+        self._stopping = stoppings[0]
         self._best = BestWeights(False)
         self._trainer: lightning.Trainer | None = None
 
@@ -79,7 +79,7 @@ class PhasedFinetuning(Callback):
         self._trainer = trainer
         self._set_epochs(trainer)
         self.recorder = Recorder()  # an earlier fit had its own
-        for phase in (*reversed(self.phases),):
+        for phase in reversed(self.phases):
             pl_module.set_phase(phase)
             pl_module.configure_optimizers()
         self._enter(pl_module, 0)

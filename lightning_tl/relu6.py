@@ -1,6 +1,7 @@
 """Convolution and ReLU6 in one pass over the feature map, where the processor's library has such a pass."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -60,12 +61,13 @@ def _in_one_pass(x: Tensor, weight: Tensor) -> bool:
         return False
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):  # the operator has no gradient
         return False
-    return _offered(weight.dtype)
+    return bool(torch.backends.mkldnn.enabled) and _offered(weight.dtype)
 
 
+@cache  # it is asked for every convolution of every step
 def _offered(dtype: torch.dtype) -> bool:
-    """Whether this torch, as built and set, has the operator for ``dtype`` on this processor."""
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[no-untyped-call]
+    """Whether this torch, as built, has the operator for ``dtype`` on this processor."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False

@@ -5,12 +5,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_tl.report.pictures import small_picture
+
+if TYPE_CHECKING:  # imported where images are looked at: a report without them begins sooner
+    import numpy as np
+    from numpy.typing import NDArray
 
 SIDE = 16
 """Pixels a side of what is compared, in RGB."""
@@ -26,7 +29,7 @@ FLAT = 1e-3
 BLOCK = 2048
 """Pictures compared with all others at a time, so that memory stays bounded."""
 
-Look = NDArray[np.float32]
+Look: TypeAlias = "NDArray[np.float32] | None"
 
 
 def alike(paths: Sequence[Path]) -> list[list[int]]:
@@ -35,6 +38,8 @@ def alike(paths: Sequence[Path]) -> list[list[int]]:
     Args:
         paths: files; those that are no image, or of one colour, are like no other.
     """
+    import numpy as np
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = {place: seen for place, seen in enumerate(pool.map(look, paths)) if seen is not None}
     if not looks:
@@ -45,11 +50,13 @@ def alike(paths: Sequence[Path]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def look(path: Path) -> Look | None:
+def look(path: Path) -> Look:
     """The picture as ``SIDE`` x ``SIDE`` RGB values less their mean, of length 1, shape (3 * SIDE * SIDE,).
 
     None where the file is no image, or one of a single colour.
     """
+    import numpy as np
+
     picture = small_picture(path, 4 * SIDE)
     if picture is None:
         return None
@@ -59,8 +66,10 @@ def look(path: Path) -> Look | None:
     return None if length < FLAT * values.size**0.5 else (values / length).astype(np.float32)
 
 
-def _grouped(looks: NDArray[np.float32]) -> list[int]:
+def _grouped(looks: "NDArray[np.float32]") -> list[int]:
     """The number of each look's group."""
+    import numpy as np
+
     groups = np.arange(len(looks))
     for start in range(0, len(looks), BLOCK):
         likeness = looks[start : start + BLOCK] @ looks.T  # lengths are 1: the correlation

@@ -42,6 +42,6 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rows_of())
     code = (
         "import sys; from lightning_tl.command import main; assert main(sys.argv[1:]) == 0; "
-        "assert not {'torch', 'lightning', 'keras', 'matplotlib'} & set(sys.modules)"
+        "assert not {'torch', 'lightning', 'keras', 'matplotlib', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, "report", folder], check=True, capture_output=True)
