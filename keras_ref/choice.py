@@ -1,20 +1,20 @@
-"""Which images of a run are worth a look: mistakes, doubtful hits, examples of every kind of answer.
-
-differs: lightning_tl also shows augmented training samples; Keras' random layers would draw others.
-"""
+"""Which images of a run are worth a look: mistakes, doubtful hits, examples of every kind of answer."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_ref.data import Sample
 from keras_ref.evaluate import Predictions
 
 MISTAKES, HITS, PER_CELL = 200, 60, 3
 """At most so many mistakes and doubtful hits, and so many of each cell of the confusion matrix ..."""
 MOST = 400
 """... but no more than this together: about 1.5 MB of thumbnails."""
+TRAINING = 6
+"""Training samples whose augmentation is shown."""
 
 
 def mistakes(predictions: Predictions) -> NDArray[np.int64]:
@@ -42,6 +42,13 @@ def worth_a_look(predictions: Predictions) -> list[int]:
     examples = [order[position] for turn, position in in_turn(cells) if turn < PER_CELL]
     rows = [*mistakes(predictions)[:MISTAKES], *doubtful_hits(predictions)[:HITS], *examples]
     return list(dict.fromkeys(int(row) for row in rows))[:MOST]
+
+
+def training_samples(samples: Sequence[Sample]) -> list[int]:
+    """Indices of at most ``TRAINING`` training samples: the first of each class, then the second of each."""
+    training = [index for index, sample in enumerate(samples) if sample.split == "train"]
+    turns = in_turn(samples[index].label for index in training)
+    return [training[position] for _, position in turns[:TRAINING]]
 
 
 def in_turn(keys: Iterable[Hashable]) -> list[tuple[int, int]]:

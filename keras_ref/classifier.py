@@ -23,6 +23,8 @@ class TransferClassifier:
             (batch, height, width, 3); pixel scaling is inside.
         saver: the same layers as a model that is never compiled, so that its weight files hold no optimizer.
         backbone: the layer of ``model`` that holds the pretrained network.
+        augment: the augmentations of ``model`` as a model of their own, from their inputs to images, float32 in
+            [0, 255]; None where there are none.
         drawn: inputs that are uniform numbers, name to stream and count; empty where Keras draws.
         weights_record: where the weights came from.
     """
@@ -30,6 +32,7 @@ class TransferClassifier:
     model: Any
     saver: Any
     backbone: Backbone
+    augment: Any | None
     drawn: dict[str, tuple[int, int]]
     weights_record: dict[str, str]
 
@@ -68,6 +71,7 @@ def build_classifier(
             x = layer(x, uniforms(f"augment_{position}", draws.AUGMENT + position, layer.draws))
         else:
             x = layer(x)
+    augment = keras.Model(dict(inputs), x) if config.augment else None
     x = backbone(preprocess(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     if shared:
@@ -79,4 +83,4 @@ def build_classifier(
     if shared:
         head.set_weights([head_kernel(x.shape[-1], num_classes, seed), np.zeros(num_classes, np.float32)])
     model, saver = keras.Model(inputs, outputs), keras.Model(inputs, outputs)
-    return TransferClassifier(model, saver, backbone, drawn, record)
+    return TransferClassifier(model, saver, backbone, augment, drawn, record)

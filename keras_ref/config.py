@@ -31,7 +31,7 @@ class Config:
         root: the run folder, or where it goes.
         draws: ``keras``, Keras' own layers and random streams; ``shared``, the counter-based definition of
             docs/randomness.md, which lightning_tl uses.
-        pictures: leave thumbnails in the run folder, for its report.
+        pictures: leave thumbnails, Grad-CAM overlays and augmented samples in the run folder, for its report.
     """
 
     model: ModelConfig

@@ -59,7 +59,7 @@ def finish_fit(
     write_results(run_folder / "results.json", values)
     if config.pictures:
         try:
-            write_pictures(run_folder, source, config.data, predictions)
-        except Exception as error:  # decoders and disks raise anything, and the run is whole without
+            write_pictures(run_folder, classifier, source, config, predictions, recorder.epochs)
+        except Exception as error:  # backends, decoders and disks raise anything, and the run is whole without
             warnings.warn(f"pictures: none are left, all else is ({type(error).__name__}: {error}).", stacklevel=2)
     return values

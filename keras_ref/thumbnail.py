@@ -5,6 +5,8 @@ differs: Pillow resizes.
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from keras_ref.data.decode import Pixels
@@ -15,21 +17,25 @@ QUALITY = 80
 """Of JPEG files, from 1 to 95: a thumbnail takes 2 to 6 kB."""
 
 
-def thumbnail(image: Pixels) -> Image.Image:
-    """An image with a longer side of at most ``SIDE``; a small one is enlarged by a whole number, pixel by pixel.
+def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images with a longer side of at most ``SIDE``; small ones are enlarged by a whole number, pixel by pixel.
 
     Args:
-        image: uint8 in [0, 255], shape (height, width, 3).
+        images: uint8 in [0, 255], shape (batch, height, width, 3).
+
+    Returns:
+        uint8 in [0, 255], shape (batch, new height, new width, 3), of the same aspect ratio.
     """
-    height, width = image.shape[:2]
+    height, width = images.shape[1:3]
     longer = max(height, width)
     if longer <= SIDE:
         times = SIDE // longer
-        return Image.fromarray(image).resize((width * times, height * times), Image.Resampling.NEAREST)
+        return images.repeat(times, axis=1).repeat(times, axis=2)
     size = (max(1, round(width * SIDE / longer)), max(1, round(height * SIDE / longer)))
-    return Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)  # antialiased, as Pillow always is
+    # Antialiased, as Pillow always is.
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images])
 
 
-def save_jpeg(path: Path, image: Image.Image) -> None:
-    """Write to ``path``. Raises OSError if that fails."""
-    image.save(path, format="JPEG", quality=QUALITY)
+def save_jpeg(path: Path, image: Pixels) -> None:
+    """Write uint8 (height, width, 3) to ``path``. Raises OSError if that fails."""
+    Image.fromarray(image).save(path, format="JPEG", quality=QUALITY)

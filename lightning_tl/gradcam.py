@@ -26,6 +26,9 @@ def gradcam(model: TransferClassifier, images: Tensor, classes: Tensor) -> Tenso
     the channels where that is above 0. Where the head is linear behind global average pooling these are the class
     activation maps of Zhou et al. (https://arxiv.org/abs/1512.04150), cut at 0 and divided by the number of places.
 
+    differs: keras_ref, whose one network has such a head, computes them so, without a gradient; here pools and heads
+    are of many kinds.
+
     Args:
         model: in any mode, on the device of ``images``. Nothing of it changes: the gradient is that of the feature map
             alone, weights get none, and no random number is drawn.

@@ -4,7 +4,7 @@ differs: lightning_tl has a data set of single images, a sampler and worker proc
 batches.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -66,15 +66,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras ships no ty
         epoch, step = divmod(position, self.steps)
         order = self._order(epoch)
         index = order[step * self.options.batch_size : (step + 1) * self.options.batch_size]
-        inputs = {"image": np.stack([self._read(i) for i in index]).astype(np.float32)}
-        for name, (stream, count) in self.drawn.items():
-            key = draws.stream_key(self.seed, stream, self._run_epoch(epoch))
-            inputs[name] = draws.uniforms(key, index, count)
+        images = pixels(self.source, self.options, index.tolist()).astype(np.float32)
+        inputs = {"image": images, **draw(self.drawn, self.seed, self._run_epoch(epoch), index)}
         return inputs, self.labels[index]
-
-    def _read(self, index: int) -> NDArray[np.uint8]:
-        image = self.source.read(self.source.samples[index].path)
-        return resize_image(image, self.options.size, self.options.resize, self.options.antialias)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Sample indices in the order of an epoch, counted from 0 in this object."""
@@ -124,6 +118,24 @@ class TrainBatches(Batches):
 
     def _run_epoch(self, epoch: int) -> int:
         return self.first_epoch + epoch
+
+
+def pixels(source: Source, options: DataConfig, indices: Sequence[int]) -> NDArray[np.uint8]:
+    """Samples by their index, as batches have them: uint8 (len(indices), height, width, 3).
+
+    Raises:
+        InputError: a file can no longer be decoded.
+    """
+    images = (source.read(source.samples[index].path) for index in indices)
+    return np.stack([resize_image(image, options.size, options.resize, options.antialias) for image in images])
+
+
+def draw(drawn: Drawn, seed: int, epoch: int, index: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """The uniform numbers of these samples in one epoch of the run, by name, each (samples, count)."""
+    return {
+        name: draws.uniforms(draws.stream_key(seed, stream, epoch), index, count)
+        for name, (stream, count) in drawn.items()
+    }
 
 
 def shared_order(seed: int) -> Callable[[int, NDArray[np.int64]], NDArray[np.int64]]:

@@ -61,6 +61,8 @@ def augmented(summaries: Sequence[Summary]) -> Markup:
         room -= len(source)
         rows, columns = (", ".join(map(shown, dict.fromkeys(names))) for names in (grid.rows, grid.columns))
         told = f"Rows: {rows or 'samples'}. Columns: {columns or 'epochs'}."
+        if any(column.startswith("draw") for column in grid.columns):  # of Keras' own layers, which do not draw twice
+            told += " Training had other draws of the same kind."
         words = f"Augmented training samples of {summary.name}. {told}"
         width, height = grid.size
         image = void("img", src=source, width=width, height=height, alt=words, loading="lazy")

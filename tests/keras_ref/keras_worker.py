@@ -15,6 +15,7 @@ BACKEND = select_backend()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from keras_pictures import leave_pictures  # noqa: E402
 
 from keras_ref.augment import Injected, from_config  # noqa: E402
 from keras_ref.backbone import Backbone  # noqa: E402
@@ -45,6 +46,7 @@ def answer(folder: Path) -> dict[str, Any]:
         "f1": [f1(**questions["f1"], one_hot=one_hot) for one_hot in (False, True)],
         "stock": run_stock(folder, "stock"),
         "refusal": refusal(folder),
+        "pictures": leave_pictures(folder),
         "loss": [loss(questions["probabilities"], questions["labels"], s) for s in questions["smoothing"]],
     }
 
@@ -99,6 +101,7 @@ def run_stock(folder: Path, name: str) -> int:
     """One phase of the config in the default mode, with Keras' own layers and streams; the exit status."""
     phases = "[{name: finetune, epochs: 2, lr: 1e-3, unfreeze_last: 20}]"
     options = ["--keras.draws=keras", "--phases", phases, "--trainer.default_root_dir", str(folder / name)]
+    options += ["--data.image_size=64"]  # the smallest whose last feature map has places to tell apart, 2 x 2
     return main(["fit", "--config", str(folder / "config.yaml"), "--data.batch_size=4", *options])
 
 
