@@ -61,7 +61,7 @@ def lived_in(name: str, convention: str = "torch") -> Backbone:
 def plainly(backbone: Backbone, pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     """Features without that layout."""
     with monkeypatch.context() as patch:
-        patch.setattr(frozen_blocks, "_computes_in", lambda module, pairs, x: None)
+        patch.setattr(frozen_blocks.Block, "computes_in", lambda self, x: None)
         return backbone(pixels)  # type: ignore[no-any-return]
 
 
@@ -147,7 +147,7 @@ def test_the_state_dict_knows_nothing_of_it() -> None:
     assert all(torch.equal(value, after[name]) and not after[name].is_mkldnn for name, value in before.items())
 
 
-class Block(nn.Module):
+class Affine(nn.Module):
     """A convolution, and something else that no module does."""
 
     def __init__(self, supported: bool) -> None:
@@ -161,7 +161,7 @@ class Block(nn.Module):
 
 @pytest.mark.parametrize("supported", [True, False])
 def test_a_block_that_does_what_the_layout_lacks_stays_as_it_is(supported: bool) -> None:
-    net = nn.Sequential(Block(True), Block(supported))
+    net = nn.Sequential(Affine(True), Affine(supported))
     hold_statistics(net)
     net.train(False).requires_grad_(False)
     pairs = find_pairs(net, net, (8, 8))

@@ -51,7 +51,7 @@ class Runner(Base):
         if self.options["rest"].get("separate_relu6"):
             relu6.in_one_pass = lambda x, weight: False
         if self.options["rest"].get("plain_layout"):
-            frozen_blocks._computes_in = lambda module, pairs, x: None
+            frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
         self.model = self._model()
         self.initial = deepcopy(self.model.state_dict())
 
