@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
-from training import PHASES, draw_images, make_data, make_model, make_trainer
+from training import PHASES, make_data, make_model, make_trainer
 
 from lightning_tl import finish_fit
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint
@@ -21,11 +21,6 @@ class Spoil(Callback):
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         with torch.no_grad():
             pl_module.head.weight.fill_(1)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_images(tmp_path_factory.mktemp("images"))
 
 
 def fit_and_finish(
