@@ -31,13 +31,28 @@ class Means(NamedTuple):
 
 
 NO_AUGMENTATION = {"augment": ()}
+PLAIN_LAYOUT = {"plain_layout": True}
 MEANS = (
     Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
     Means("channels last", "resident", {"channels_last": False}),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
-    Means("TensorFlow's padding without a padded copy", "resident", {"padded_copies": True}),
-    Means("ReLU6 in the convolution's own pass", "resident", {"separate_relu6": True}, precision="mixed"),
     Means("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
+    Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}),
+    Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}, precision="mixed"),
+    Means(
+        "without that layout: TensorFlow's padding without a padded copy",
+        "resident",
+        {**PLAIN_LAYOUT, "padded_copies": True},
+        PLAIN_LAYOUT,
+        precision="mixed",
+    ),
+    Means(
+        "without that layout: ReLU6 in the convolution's own pass",
+        "resident",
+        {**PLAIN_LAYOUT, "separate_relu6": True},
+        PLAIN_LAYOUT,
+        precision="mixed",
+    ),
     Means("decoded images kept", "files", {"cache": "none"}),
     Means(
         "features kept, without augmentation",

@@ -13,6 +13,7 @@ from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
 from lightning_tl.foldable import find_pairs
 from lightning_tl.folding import Pair, fold_frozen
+from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.keras_layers import torch_modules
 from lightning_tl.padding import SameConv2d, pad_without_copies
 
@@ -55,7 +56,6 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.convention, self.image_size = name, convention, image_size
-        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._pairs: tuple[Pair, ...] = ()
         self.library, _, self.model_name = name.partition("/")
         if convention == "keras" and not self.counts_as_keras:
@@ -68,7 +68,7 @@ class Backbone(nn.Module):
         self.width = float((options or {}).get("width_mult", 1.0))
         hold_statistics(self.net)
         pad_without_copies(self.net)
-        self.net.to(memory_format=self._memory_format)
+        self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         divisor, offset = _scaling(self.net, convention)
         self.register_buffer("divisor", divisor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
@@ -79,6 +79,7 @@ class Backbone(nn.Module):
         self.train(False)
         if fold_batchnorm:
             self._pairs = find_pairs(self.net, self.features, image_size)
+            find_blocks(self.net, self._pairs, self.features, image_size)
 
     @property
     def counts_as_keras(self) -> bool:
@@ -100,8 +101,7 @@ class Backbone(nn.Module):
 
     def scale(self, images: Tensor) -> Tensor:
         """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision."""
-        scaled = torch.addcdiv(-self.offset, images.to(self.divisor.dtype), self.divisor)  # one pass over the pixels
-        return scaled.contiguous(memory_format=self._memory_format)
+        return torch.addcdiv(-self.offset, images.to(self.divisor.dtype), self.divisor)  # one pass over the pixels
 
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""

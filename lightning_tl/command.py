@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from lightning_tl.errors import InputError, printable
+from lightning_tl.kept_help import print_help
 
 TRACEBACK = "LIGHTNING_TL_TRACEBACK"
 """Environment variable; any value but 0 shows the traceback of an unexpected error."""
@@ -59,6 +60,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"lightning-tl: error: {printable(_unknown(first))}", file=sys.stderr)
         return 2
     module = COMMANDS[first][0]
+    if module == LIGHTNING and words[1:] in (["-h"], ["--help"]):
+        return print_help(first, lambda asked: _run(module, asked))
     return _run(module, args if module == LIGHTNING else words[1:])
 
 

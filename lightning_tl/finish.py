@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
-from lightning_tl import runfolder
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.collect import predict_all
 from lightning_tl.data import ImageFolderDataModule, Sample
@@ -19,6 +20,8 @@ from lightning_tl.evaluate import (
     write_results,
 )
 from lightning_tl.pictures import remove_pictures, write_pictures
+from lightning_tl.runfolder import BEST
+from lightning_tl.saving import BestCheckpoint
 
 
 def finish_fit(
@@ -31,6 +34,9 @@ def finish_fit(
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint (else the last weights); write predictions, confusion matrix, results and pictures.
 
+    Best is what a ``BestCheckpoint``, or a ``ModelCheckpoint`` that monitors something, has kept in this fit or in the
+    run that it has resumed. A ``best.ckpt`` that another fit has left in the folder is not evaluated, with a warning.
+
     Args:
         trainer: the one that has fitted ``model`` on ``data``.
         model: the fitted model.
@@ -42,12 +48,11 @@ def finish_fit(
     Returns:
         The contents of results.json.
     """
-    best = run_folder / "checkpoints" / runfolder.BEST
     loaders = [data.val_dataloader()]
     if data.test_split == "test":
         loaders.append(data.test_dataloader())
     # Rank 0 decides: a rank that does not see the file on a shared disk yet would predict with its last weights.
-    weights = str(best) if trainer.strategy.broadcast(best.is_file()) else None
+    weights = trainer.strategy.broadcast(_best_of_fit(trainer, run_folder) if trainer.is_global_zero else None)
     predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
     splits = [data.samples[index].split for index in predictions.index]
     tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
@@ -78,3 +83,28 @@ def finish_predict(
     if trainer.is_global_zero:
         write_predictions(output, predictions, samples, model.class_names)
     return output
+
+
+def _best_of_fit(trainer: lightning.Trainer, run_folder: Path) -> str | None:
+    """The best checkpoint by the trainer's own word; that of the run folder, where there are several."""
+    usual = (run_folder / "checkpoints" / BEST).resolve()
+    callbacks = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint) and each.monitor]
+    kept = [path for path in (_kept_by(callback, trainer) for callback in callbacks) if path and path.is_file()]
+    best = usual if usual in kept else next(iter(kept), None)
+    if usual.is_file() and best != usual:
+        warnings.warn(
+            f"{usual} is of another fit; {best or 'the last weights of this one'} will be evaluated. Give each fit a "
+            "run folder of its own, and its trainer BestCheckpoint(run_folder / 'checkpoints') to keep its best.",
+            stacklevel=3,
+        )
+    return None if best is None else str(best)
+
+
+def _kept_by(callback: ModelCheckpoint, trainer: lightning.Trainer) -> Path | None:
+    """The file that a callback keeps as the best."""
+    if callback.best_model_path:
+        return Path(callback.best_model_path).resolve()
+    if isinstance(callback, BestCheckpoint) and isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        # It has lived in other processes, from which Lightning brings home the word of the first such callback alone.
+        return Path(str(callback.dirpath)).resolve() / BEST
+    return None

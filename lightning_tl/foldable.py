@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.batchnorm import InferenceBatchNorm2d, InferenceBatchNormAct2d
-from lightning_tl.folding import FOLDING, Pair, can_rectify, fold, unfold
+from lightning_tl.folding import FOLDING, Pair, fold, has_plain_padding, unfold
 from lightning_tl.relu6 import InnerReLU6
 
 PROOF_TOLERANCE = 1e-4
@@ -73,7 +73,7 @@ def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
     relu6: dict[nn.Module, Any] = {norm: act for norm, act in takes if type(act) is nn.ReLU6 and calls[act] == 1}
     relu6 |= {norm: norm.act for norm in gives if isinstance(norm, InferenceBatchNormAct2d) and _is_relu6(norm)}
     found: list[tuple[Any, Any]] = [(conv, norm) for conv, norm in takes if isinstance(norm, norms)]
-    return tuple(Pair(conv, norm, relu6.get(norm) if can_rectify(conv) else None) for conv, norm in found)
+    return tuple(Pair(conv, norm, relu6.get(norm) if has_plain_padding(conv) else None) for conv, norm in found)
 
 
 def _is_relu6(norm: InferenceBatchNormAct2d) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lightning_tl.batchnorm import InferenceBatchNorm2d
+from lightning_tl.blocked import conv2d_blocked
 from lightning_tl.padding import SameConv2d, same_conv2d, same_padded
 from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
 
@@ -50,10 +51,13 @@ class FoldingConv2d(_Folding, nn.Conv2d):
         if self.folded is None:
             return super().forward(input)
         weight, bias, rectified = self.folded
-        if not rectified:
+        if not rectified and not input.is_mkldnn:
             return self._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
-        assert not isinstance(self.padding, str)  # see can_rectify
-        return conv2d_relu6(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        stride, padding, dilation = self.stride, self.padding, self.dilation
+        assert not isinstance(padding, str)  # see has_plain_padding
+        if input.is_mkldnn:
+            return conv2d_blocked(input, weight, bias, stride, padding, dilation, self.groups, rectified)
+        return conv2d_relu6(input, weight, bias, stride, padding, dilation, self.groups)
 
 
 class FoldingSameConv2d(_Folding, SameConv2d):
@@ -65,9 +69,11 @@ class FoldingSameConv2d(_Folding, SameConv2d):
             return super().forward(x)  # type: ignore[no-any-return]
         weight, bias, rectified = self.folded
         stride, dilation = self.stride, self.dilation
-        if not rectified:
+        if not rectified and not x.is_mkldnn:
             return same_conv2d(x, weight, bias, stride, dilation, self.groups)  # type: ignore[arg-type]
         x, weight, padding = same_padded(x, weight, stride, dilation)  # type: ignore[arg-type]
+        if x.is_mkldnn:
+            return conv2d_blocked(x, weight, bias, stride, padding, dilation, self.groups, rectified)  # type: ignore[arg-type]
         return conv2d_relu6(x, weight, bias, stride, padding, dilation, self.groups)  # type: ignore[arg-type]
 
 
@@ -83,7 +89,7 @@ class Pair(NamedTuple):
     relu6: InnerReLU6 | None
 
 
-def can_rectify(conv: nn.Conv2d) -> bool:
+def has_plain_padding(conv: nn.Conv2d) -> bool:
     """Whether the convolution's padding is one that ``conv2d_relu6`` takes: zeros, by number."""
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 

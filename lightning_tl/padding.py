@@ -36,7 +36,7 @@ def same_padded(
     A depthwise kernel with one more row of zeros at its top starts one pixel earlier, so padding both sides by the
     larger number then reads the very same pixels. What that is worth on a CPU stands in docs/benchmark.md. For other
     convolutions the image is padded, since with a kernel of all channels the zeros would be work, and so it is on
-    other devices, where this was not measured.
+    other devices, where this was not measured. In the layout of ``blocked`` nothing can be padded.
 
     Args:
         x: images, (batch, in, height, width).
@@ -44,8 +44,8 @@ def same_padded(
         stride: down and across, in pixels.
         dilation: likewise.
     """
-    depthwise = weight.shape[1] == 1
-    if not depthwise or dilation != (1, 1) or x.device.type != "cpu":
+    cheap = weight.shape[1] == 1 or x.is_mkldnn
+    if not cheap or dilation != (1, 1) or x.device.type != "cpu":
         return pad_same(x, weight.shape[-2:], stride, dilation), weight, (0, 0)
     sums = [get_same_padding(x.shape[-2 + axis], weight.shape[-2 + axis], stride[axis], 1) for axis in (0, 1)]
     down, across = (total % 2 for total in sums)

@@ -40,7 +40,7 @@ def conv2d_relu6(
     On a CPU, and where no gradient is to pass, it is oneDNN's convolution that clips what it writes: the operator that
     ``torch.compile`` puts in place of the two. What it is worth stands in docs/benchmark.md.
     """
-    if _in_one_pass(x, weight):
+    if in_one_pass(x, weight):
         fused: Any = torch.ops.mkldnn._convolution_pointwise
         image = x.to(weight.dtype)
         output: Tensor = fused(image, weight, bias, padding, stride, dilation, groups, "hardtanh", [0.0, CEILING], "")
@@ -56,7 +56,8 @@ def computed_in(tensor: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind)
 
 
-def _in_one_pass(x: Tensor, weight: Tensor) -> bool:
+def in_one_pass(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's convolution with what comes after it can be had for these two, here and now."""
     if torch.compiler.is_compiling() or x.device.type != "cpu" or weight.dtype != computed_in(weight):
         return False
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):  # the operator has no gradient

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from training import AUGMENT, PHASES, SMALL, draw_images
 
@@ -49,11 +50,11 @@ def start(command: Sequence[Any], cwd: Path, environment: Mapping[str, str] | No
     )
 
 
-def finish(*processes: "subprocess.Popen[str]", code: int = 0) -> list[str]:
-    """Wait for all and give what each printed; each must end with ``code``."""
+def finish(*processes: "subprocess.Popen[str]", code: int = 0, timeout: float = 600) -> list[str]:
+    """Wait so many seconds for each and give what it printed; it must end with ``code``."""
     outputs = []
     for process in processes:
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=timeout)
         assert process.returncode == code, err[-4000:]
         outputs.append(out + err)
     return outputs
@@ -92,3 +93,39 @@ def read_results(run: Path) -> dict[str, Any]:
 def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def check_same_run(two: Path, one: Path) -> None:
+    """The run folder is that of one process, up to the order of float32 sums."""
+    for ours, theirs in zip(read_results(two)["phases"], read_results(one)["phases"], strict=True):
+        assert ours["name"] == theirs["name"]
+        assert [ours[key] for key in sorted(ours) if key != "name"] == pytest.approx(
+            [theirs[key] for key in sorted(theirs) if key != "name"], rel=1e-4
+        )
+    ours, theirs = (read_rows(folder / "predictions.csv") for folder in (two, one))
+    texts = [[row[key] for key in ("split", "path", "label", "predicted")] for row in ours]
+    assert texts == [[row[key] for key in ("split", "path", "label", "predicted")] for row in theirs]
+    assert read_results(two)["test"]["accuracy"] == read_results(one)["test"]["accuracy"]
+    assert len(ours) == 18, "9 images for validation and 9 for testing, each once"
+    assert (two / "confusion_matrix.png").read_bytes() == (one / "confusion_matrix.png").read_bytes()
+    check_same_curves(two / "metrics.csv", one / "metrics.csv")
+    check_same_pictures(two / "pictures", one / "pictures")
+    assert not (two / "run_1").exists(), "only the first rank chooses the run folder"
+
+
+def check_same_pictures(ours: Path, theirs: Path) -> None:
+    """The same files, byte for byte; how confident a mistake is may differ in the last digit, and so their order."""
+    mine, yours = (json.loads((folder / "pictures.json").read_text()) for folder in (ours, theirs))
+    assert mine == yours
+    assert len(mine["images"]) == 18
+    for path in (mine["augmented"]["file"], *mine["images"].values()):
+        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
+
+
+def check_same_curves(ours: Path, theirs: Path) -> None:
+    """Loss, accuracy and F1 of every epoch; shares of 9 or 21 images are equal or far apart."""
+    for mine, yours in zip(read_rows(ours), read_rows(theirs), strict=True):
+        assert {key: value == "" for key, value in mine.items()} == {key: value == "" for key, value in yours.items()}
+        numbers = [key for key, value in yours.items() if value]
+        assert {"val_f1", "val_accuracy", "train_f1", "train_accuracy"} & set(numbers)
+        assert [float(mine[key]) for key in numbers] == pytest.approx([float(yours[key]) for key in numbers], rel=1e-4)

@@ -4,12 +4,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    from training import Fit
 
 # torch gives some warnings once a process: which test then fails would depend on the tests that ran before it.
 torch.set_warn_always(True)
@@ -63,3 +68,27 @@ def image_folder(tmp_path: Path) -> ImageFolderFactory:
         return tmp_path / root
 
     return make
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images, a config, and a finished run of the command line in ``run``."""
+    from calling import make_workplace  # here and below: few test files need the package in their own process
+
+    return make_workplace(tmp_path_factory.mktemp("workplace"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty images of three colours in a folder."""
+    from training import draw_images
+
+    return draw_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def fit(images: Path, tmp_path: Path) -> "Fit":
+    """``training.fit_phases`` on these images."""
+    from training import fit_phases
+
+    return partial(fit_phases, images, tmp_path)

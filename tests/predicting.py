@@ -1,5 +1,6 @@
 """``lightning-tl predict`` with PATHs in this process, and a checkpoint for it that nothing was trained for."""
 
+import csv
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -124,3 +125,14 @@ def predict(*words: str | Path, cwd: Path, code: int = 0, stdin: bytes = b"") ->
         status = main()
     assert status == code, out.text + err.getvalue()
     return Done(out.text, err.getvalue())
+
+
+def go(workplace: Path, *words: str | Path, code: int = 0, stdin: bytes = b"") -> Done:
+    """``predict`` with the workplace's checkpoint, in batches of 4."""
+    return predict("--ckpt_path", "best.ckpt", *OPTIONS, *words, cwd=workplace, code=code, stdin=stdin)
+
+
+def rows(path: Path) -> list[list[str]]:
+    """Of a CSV file, its header first."""
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file, strict=True))

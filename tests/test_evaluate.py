@@ -2,11 +2,14 @@
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torchmetrics.classification import MulticlassF1Score
 
 from lightning_tl.data import Sample
@@ -109,6 +112,29 @@ def test_the_picture_is_a_png_of_sensible_size(tmp_path: Path, count: int) -> No
     draw_confusion_matrix(tmp_path / "c.png", np.eye(count, dtype=np.int64), names, "val split: $1_")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert 5_000 < (tmp_path / "c.png").stat().st_size < 500_000
+
+
+@pytest.mark.parametrize(("count", "step"), [(30, 1), (70, 1), (71, 2), (200, 3)])
+def test_names_of_many_classes_do_not_run_into_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, step: int
+) -> None:
+    """Those that stand there stand at their own rows and columns."""
+    drawn: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            drawn.append(self)
+
+    monkeypatch.setattr("matplotlib.figure.Figure", Kept)
+    draw_confusion_matrix(tmp_path / "c.png", np.eye(count, dtype=np.int64), [f"class {i}" for i in range(count)], "")
+    axes = drawn[0].axes[0]
+    for axis in (axes.xaxis, axes.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()] == [f"class {i}" for i in range(0, count, step)]
+        assert list(axis.get_ticklocs()) == list(range(0, count, step))
+    rows = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(below.y1 <= above.y0 for above, below in pairwise(rows))
+    assert axes.get_xlabel() == ("predicted" if step == 1 else f"predicted (1 class in {step} is named)")
 
 
 def test_a_diverged_run_leaves_json_that_others_can_read(tmp_path: Path) -> None:

@@ -46,13 +46,13 @@ def test_values(
 def test_float32_on_a_cpu_takes_one_pass() -> None:
     """What docs/benchmark.md measures; autocast has it in bfloat16 where the processor computes in that."""
     image, weight, _ = operands(torch.float32, 8, 3)
-    assert relu6._in_one_pass(image, weight)
+    assert relu6.in_one_pass(image, weight)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not relu6._in_one_pass(image, weight)  # weights of another type than it computes in
+        assert not relu6.in_one_pass(image, weight)  # weights of another type than it computes in
         offered = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        assert relu6._in_one_pass(image, weight.bfloat16()) == offered
+        assert relu6.in_one_pass(image, weight.bfloat16()) == offered
     with torch.backends.mkldnn.flags(enabled=False):
-        assert not relu6._in_one_pass(image, weight)
+        assert not relu6.in_one_pass(image, weight)
 
 
 def test_gradients_pass() -> None:

@@ -1,11 +1,12 @@
 """Small training runs that several tests share: coloured noise in a few classes, a narrow MobileNetV2."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
+from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier
@@ -51,3 +52,47 @@ def make_trainer(folder: Path, phases: Sequence[Any] = PHASES, **options: Any) -
         "default_root_dir": folder,
     }
     return lightning.Trainer(**{**defaults, **options}, callbacks=callbacks)
+
+
+class EpochRecorder(Callback):
+    """Notes, at each epoch's end, what was trainable and with which optimizer."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        optimizer = trainer.optimizers[0]
+        self.epochs.append(
+            {
+                "trainable": [name for name, p in pl_module.named_parameters() if p.requires_grad],
+                "optimizer": id(optimizer),
+                "class": type(optimizer),
+                "lr": optimizer.param_groups[0]["lr"],
+                "steps": optimizer.param_groups[0].get("steps"),
+            }
+        )
+        self.losses.append(float(trainer.callback_metrics["train_loss"]))
+
+
+Fit = Callable[..., tuple[TransferClassifier, lightning.Trainer, EpochRecorder]]
+
+
+def fit_phases(
+    images: Path,
+    folder: Path,
+    phases: Sequence[Any] = PHASES,
+    model: dict[str, Any] | None = None,
+    **options: Any,
+) -> tuple[TransferClassifier, lightning.Trainer, EpochRecorder]:
+    """A new model trained through the phases, its trainer with these ``options``, and what there was to note."""
+    lightning.seed_everything(0, verbose=False)  # of the backbone's random weights
+    data, recorder = make_data(images), EpochRecorder()
+    module = make_model(data, **(model or {}))
+    trainer = make_trainer(folder, phases, callbacks=[recorder, *options.pop("callbacks", [])], **options)
+    trainer.fit(module, data)
+    return module, trainer, recorder
+
+
+def phased(trainer: lightning.Trainer) -> PhasedFinetuning:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, PhasedFinetuning))  # type: ignore[attr-defined]

@@ -17,7 +17,15 @@ from benchmarks.runners.base import Base
 from benchmarks.runners.feed import ENDLESS, Feed
 from benchmarks.runners.lightning_parts import Goal, Losses, Steps, make_trainer
 from benchmarks.settings import AUGMENT, DROPOUT, PHASES, Settings
-from lightning_tl import ImageFolderDataModule, PhasedFinetuning, TransferClassifier, folding, padding, relu6
+from lightning_tl import (
+    ImageFolderDataModule,
+    PhasedFinetuning,
+    TransferClassifier,
+    folding,
+    frozen_blocks,
+    padding,
+    relu6,
+)
 
 
 class Runner(Base):
@@ -27,7 +35,8 @@ class Runner(Base):
         job: see ``benchmarks.job.Job``; ``options`` are constructor arguments of TransferClassifier,
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
             to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do;
-            ``separate_relu6`` has each ReLU6 be a pass of its own.
+            ``separate_relu6`` has each ReLU6 be a pass of its own; ``plain_layout`` keeps channels last, or as they
+            are, in frozen blocks too.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -40,7 +49,9 @@ class Runner(Base):
         if self.options["rest"].get("padded_copies"):
             padding.same_padded = folding.same_padded = _padded  # type: ignore[attr-defined]
         if self.options["rest"].get("separate_relu6"):
-            relu6._in_one_pass = lambda x, weight: False
+            relu6.in_one_pass = lambda x, weight: False
+        if self.options["rest"].get("plain_layout"):
+            frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
         self.model = self._model()
         self.initial = deepcopy(self.model.state_dict())
 
@@ -137,7 +148,7 @@ def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     divided: dict[str, dict[str, Any]] = {name: {} for name in (*takers, "rest")}
     for option, value in options.items():
         found = [name for name, taker in takers.items() if option in inspect.signature(taker).parameters]
-        if not found and option not in ("compile", "padded_copies", "separate_relu6"):
+        if not found and option not in ("compile", "padded_copies", "separate_relu6", "plain_layout"):
             raise TypeError(f"lightning-tl has no option {option}. Received: {option}={value!r}.")
         divided[found[0] if found else "rest"][option] = value
     return divided

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +17,6 @@ from lightning_tl.data.cache import GIGABYTE, ImageSettings, Pixels, decode_into
 from lightning_tl.data.check import BadImage
 from lightning_tl.files import replacing, write_text
 
-FOLDER_VARIABLE = "LIGHTNING_TL_CACHE"
-"""Environment variable with the folder of the files."""
 FORMAT = 1
 """Counts the changes of decoding, resizing and file format that make older files useless."""
 
@@ -65,18 +62,6 @@ def keep_on_disk(
         rank_zero_warn(f"data.cache: {folder} cannot be written ({error}); images are decoded in every epoch.")
         return None
     return found
-
-
-def default_folder() -> Path:
-    """``$LIGHTNING_TL_CACHE``, else ``lightning_tl`` where this system keeps caches."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    if given:
-        return Path(given)
-    caches = os.environ.get("XDG_CACHE_HOME")
-    home = Path.home()
-    return (Path(caches) if caches else home / ("Library/Caches" if sys.platform == "darwin" else ".cache")) / (
-        "lightning_tl"
-    )
 
 
 def _key(paths: Sequence[str], root: str | Path, settings: ImageSettings) -> str:

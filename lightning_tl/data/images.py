@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lightning_tl.caches import default_folder
 from lightning_tl.data.cache import GIGABYTE, Pixels, keep_in_memory
-from lightning_tl.data.cache_file import default_folder, keep_on_disk
+from lightning_tl.data.cache_file import keep_on_disk
 from lightning_tl.data.check import BadImage
 from lightning_tl.data.dataset import UNKNOWN_LABEL, ImageDataset, KeptImages
 from lightning_tl.data.options import DataOptions

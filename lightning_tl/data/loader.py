@@ -7,11 +7,11 @@ from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from torch.utils.data import DataLoader
 
 from lightning_tl.data.dataset import ImageDataset, Item, KeptImages
 from lightning_tl.data.options import DataOptions
-from lightning_tl.data.sampler import EpochSampler
+from lightning_tl.data.sampler import EpochSampler, FixedOrderSampler
 
 
 class ResumableLoader(DataLoader[Item]):
@@ -72,20 +72,17 @@ def make_loader(
 
 def _sampler(
     dataset: ImageDataset | KeptImages, batch_size: int, shuffle: bool, seed: int, trainer: lightning.Trainer | None
-) -> Sampler[int]:
-    if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
-        return SequentialSampler(dataset)  # Lightning puts one in place of any other, with a warning
+) -> EpochSampler:
+    if trainer is None:
+        return EpochSampler(dataset, dataset.indices, batch_size, shuffle=shuffle, seed=seed)
+    ranks, rank = trainer.world_size, trainer.global_rank
+    if trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
+        return FixedOrderSampler(dataset, dataset.indices, batch_size, num_replicas=ranks, rank=rank)
     sampler = EpochSampler(
-        dataset,
-        dataset.indices,
-        batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        num_replicas=trainer.world_size if trainer else 1,
-        rank=trainer.global_rank if trainer else 0,
+        dataset, dataset.indices, batch_size, shuffle=shuffle, seed=seed, num_replicas=ranks, rank=rank
     )
-    if trainer is not None:  # on resuming, Lightning starts the workers before it tells the sampler the epoch
-        sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+    # On resuming, Lightning starts the workers before it tells the sampler the epoch.
+    sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
     return sampler
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sized
 
 import torch
 from torch import Tensor
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DistributedSampler, SequentialSampler
 
 from lightning_tl.draws import epoch_order
 
@@ -78,3 +78,16 @@ class EpochSampler(DistributedSampler[int]):
         share = -(-len(batch) // self.num_replicas)
         part = batch[self.rank * share : (self.rank + 1) * share]
         return torch.cat([part, ~batch[-1:].expand(share - len(part))])
+
+
+class FixedOrderSampler(EpochSampler, SequentialSampler):
+    """An ``EpochSampler`` that Lightning leaves alone under ``overfit_batches``: it wants a ``SequentialSampler``.
+
+    A plain one would become Lightning's own ``DistributedSampler`` on several ranks: it counts samples twice where they
+    do not divide, and gives ranks other numbers of batches to predict, which then wait for one another for ever.
+    """
+
+    def __init__(
+        self, dataset: Sized, indices: Tensor, batch_size: int, *, num_replicas: int = 1, rank: int = 0
+    ) -> None:
+        super().__init__(dataset, indices, batch_size, shuffle=False, num_replicas=num_replicas, rank=rank)

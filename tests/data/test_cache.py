@@ -11,9 +11,10 @@ import torch
 from conftest import ImageFolderFactory
 from torch import Tensor
 
+from lightning_tl.caches import FOLDER_VARIABLE
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.cache import ImageSettings, Pixels
-from lightning_tl.data.cache_file import FOLDER_VARIABLE, default_folder, keep_on_disk
+from lightning_tl.data.cache_file import keep_on_disk
 from lightning_tl.errors import InputError
 
 COUNTS = {"ants": 7, "bees": 6}
@@ -171,14 +172,6 @@ def test_a_folder_that_cannot_be_written_costs_speed_alone(image_folder: ImageFo
     with pytest.warns(UserWarning, match=r"data.cache: /proc/kept cannot be written"):
         data = module(root, "disk", cache_folder="/proc/kept")
     assert len(batches(data)) == len(batches(module(root, "none")))
-
-
-def test_where_the_files_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "given"))
-    assert default_folder() == tmp_path / "given"
-    monkeypatch.delenv(FOLDER_VARIABLE)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "lightning_tl"
 
 
 @pytest.mark.parametrize("cache", ["ram", "device"])

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.utils.data import SequentialSampler
 
-from lightning_tl.data.sampler import EpochSampler
+from lightning_tl.data.sampler import EpochSampler, FixedOrderSampler
 from lightning_tl.draws import epoch_order
 
 
@@ -66,3 +67,11 @@ def test_skip_leaves_out_batches_once() -> None:
 
 def test_an_empty_set() -> None:
     assert list(sampler(0, 4, shuffle=False)) == []
+
+
+def test_a_fixed_order_is_that_of_the_data_set_and_lightning_takes_it_for_sequential() -> None:
+    parts = [FixedOrderSampler(range(9), torch.arange(9), 4, num_replicas=2, rank=rank) for rank in (0, 1)]
+    for part in parts:
+        part.set_epoch(3)
+        assert isinstance(part, SequentialSampler)
+    assert [batches(part) for part in parts] == [[[0, 1, 2, 3], [8]], [[4, 5, 6, 7], [~8]]]

@@ -5,7 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, finish, free_port, read_results, read_rows, slurm_tasks, start, write_workplace
+from commands import (
+    COMMAND,
+    check_same_run,
+    finish,
+    free_port,
+    read_results,
+    read_rows,
+    slurm_tasks,
+    start,
+    write_workplace,
+)
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
 
 from lightning_tl.command import main
@@ -29,48 +39,11 @@ def images(workplace: Path) -> list[Path]:
     return list((workplace / "images").glob("*/*"))
 
 
-def check_same_run(workplace: Path, name: str) -> None:
-    """The run folder is that of one process, up to the order of float32 sums."""
-    one, two = workplace / "one", workplace / name
-    for ours, theirs in zip(read_results(two)["phases"], read_results(one)["phases"], strict=True):
-        assert ours["name"] == theirs["name"]
-        assert [ours[key] for key in sorted(ours) if key != "name"] == pytest.approx(
-            [theirs[key] for key in sorted(theirs) if key != "name"], rel=1e-4
-        )
-    ours, theirs = (read_rows(folder / "predictions.csv") for folder in (two, one))
-    texts = [[row[key] for key in ("split", "path", "label", "predicted")] for row in ours]
-    assert texts == [[row[key] for key in ("split", "path", "label", "predicted")] for row in theirs]
-    assert read_results(two)["test"]["accuracy"] == read_results(one)["test"]["accuracy"]
-    assert len(ours) == 18, "9 images for validation and 9 for testing, each once"
-    assert (two / "confusion_matrix.png").read_bytes() == (one / "confusion_matrix.png").read_bytes()
-    check_same_curves(two / "metrics.csv", one / "metrics.csv")
-    check_same_pictures(two / "pictures", one / "pictures")
-    assert not (workplace / name / "run_1").exists(), "only the first rank chooses the run folder"
-
-
-def check_same_pictures(ours: Path, theirs: Path) -> None:
-    """The same files, byte for byte; how confident a mistake is may differ in the last digit, and so their order."""
-    mine, yours = (json.loads((folder / "pictures.json").read_text()) for folder in (ours, theirs))
-    assert mine == yours
-    assert len(mine["images"]) == 18
-    for path in (mine["augmented"]["file"], *mine["images"].values()):
-        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
-
-
-def check_same_curves(ours: Path, theirs: Path) -> None:
-    """Loss, accuracy and F1 of every epoch; shares of 9 or 21 images are equal or far apart."""
-    for mine, yours in zip(read_rows(ours), read_rows(theirs), strict=True):
-        assert {key: value == "" for key, value in mine.items()} == {key: value == "" for key, value in yours.items()}
-        numbers = [key for key, value in yours.items() if value]
-        assert {"val_f1", "val_accuracy", "train_f1", "train_accuracy"} & set(numbers)
-        assert [float(mine[key]) for key in numbers] == pytest.approx([float(yours[key]) for key in numbers], rel=1e-4)
-
-
 def test_lightnings_own_processes(workplace: Path) -> None:
     options = ("--trainer.strategy", "ddp", "--trainer.devices", "2")
     (output,) = finish(start((*COMMAND, *FIT, "ddp", *HALF, *options), workplace))
     assert output.count("run folder: ddp") == 1
-    check_same_run(workplace, "ddp")
+    check_same_run(workplace / "ddp", workplace / "one")
 
 
 def test_evaluation_sees_each_image_once_and_gives_the_values_of_one_process(
@@ -112,7 +85,7 @@ def printed(output: str, metric: str) -> float:
 def test_spawned_processes(workplace: Path) -> None:
     options = ("--trainer.strategy", "ddp_spawn", "--trainer.devices", "2")
     finish(start((*COMMAND, *FIT, "spawn", *HALF, *options), workplace))
-    check_same_run(workplace, "spawn")
+    check_same_run(workplace / "spawn", workplace / "one")
 
 
 def test_two_torchrun_agents(workplace: Path) -> None:
@@ -124,7 +97,7 @@ def test_two_torchrun_agents(workplace: Path) -> None:
     command = (*agent, *rendezvous, "-m", "lightning_tl", *FIT, "torchrun", *HALF, *options)
     outputs = finish(*(start(command, workplace) for _ in range(2)))
     assert sum(output.count("run folder: torchrun") for output in outputs) == 1
-    check_same_run(workplace, "torchrun")
+    check_same_run(workplace / "torchrun", workplace / "one")
 
 
 def test_slurm_with_its_overlay(workplace: Path) -> None:
@@ -142,7 +115,7 @@ def test_slurm_with_its_overlay(workplace: Path) -> None:
         for variables in slurm_tasks()
     ]
     finish(*tasks)
-    check_same_run(workplace, "slurm")
+    check_same_run(workplace / "slurm", workplace / "one")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ ONE, TWO = ({"strategy": "auto", "devices": 1, "batch_size": 8}, {"strategy": "d
 GLOBAL = {"batch_size": 8, "data": {"batch_size_is": "global"}}
 SCALED = [{**PHASES[0], "lr": 5e-3, "scale_lr": "linear"}, {**PHASES[1], "lr": 5e-4, "scale_lr": "linear"}]
 """Twice these, on two devices, are the rates of PHASES."""
+PLAIN = {"model": {"augment": []}, "phases": [{**PHASES[0], "epochs": 4}, {**PHASES[1], "epochs": 1}]}
+KEPT = {**PLAIN, "model": {"augment": [], "cache_features": True}}
 JOBS: dict[str, dict[str, Any]] = {
     "one 64-true": {**ONE},
     "two 64-true": {**TWO},
@@ -41,6 +43,9 @@ JOBS: dict[str, dict[str, Any]] = {
     "two global": {**TWO, **GLOBAL},
     "two scaled": {**TWO, "phases": SCALED},
     "two scaled and global": {**TWO, **GLOBAL, "phases": SCALED},
+    "one plain": {**ONE, **PLAIN},
+    "one kept": {**ONE, **KEPT},
+    "two kept": {**TWO, **KEPT},
     "two nudged": {**TWO, "plant": "nudge"},
     "two in one wrapper": {**TWO, "plant": "one wrapper"},
 }
@@ -107,6 +112,25 @@ def test_other_strategies_train_the_same(left: dict[str, Any], name: str) -> Non
 @pytest.mark.parametrize("name", ["two global", "two scaled"])
 def test_batches_and_rates_are_what_was_asked_for(left: dict[str, Any], name: str) -> None:
     assert difference(left["one 64-true"]["weights"], left[name]["weights"]) <= 1e-9
+
+
+@pytest.mark.parametrize("name", ["one kept", "two kept"])
+def test_kept_features_train_what_computed_ones_train(left: dict[str, Any], name: str) -> None:
+    plain, kept = left["one plain"], left[name]
+    assert difference(plain["weights"], kept["weights"]) <= TOLERANCE["64-true"]
+    for ours, theirs in zip(kept["epochs"], plain["epochs"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_a_rank_keeps_the_features_of_the_images_that_come_its_way(left: dict[str, Any]) -> None:
+    """It gets others in every epoch, and computes those alone; validation's images stay with their rank."""
+    kept, known = left["two kept"], set[int]()
+    for seen, computed in zip(kept["seen"][:4], kept["computed"][:4], strict=True):
+        assert computed == len(set(seen) - known)
+        known |= set(seen)
+    share = len(kept["seen"][0])
+    assert share < len(known) <= 21, "more than its share of one epoch"
+    assert kept["computed"][4] == share + 5, "the backbone trains"
 
 
 def test_rates_are_not_scaled_for_a_batch_that_does_not_grow(left: dict[str, Any]) -> None:

@@ -38,10 +38,23 @@ class OneWrapper(PhasedFinetuning):
 
 
 class Steps(Callback):
-    """The losses that were logged, epoch by epoch, and how often a phase ended."""
+    """By epoch: the losses logged, this rank's training images, and how many images went through its backbone."""
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
+        self.seen: list[list[int]] = []
+        self.computed: list[int] = []
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.seen.append([])
+        self.computed.append(0)
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.seen[-1] += batch["index"].tolist()
+
+    def count(self, backbone: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if self.computed:  # not the sanity check
+            self.computed[-1] += len(inputs[0])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         names = ("val_loss", "val_accuracy", "val_f1", "train_loss", "train_accuracy")
@@ -60,6 +73,8 @@ def run(job: dict[str, Any], out: Path) -> None:
         trainer.callbacks.append(Nudge())  # type: ignore[attr-defined]
     if job.get("plant") == "one wrapper":
         trainer.callbacks[0] = OneWrapper(job["phases"])  # type: ignore[attr-defined]
+    if model.cache_features:
+        model.backbone.register_forward_pre_hook(steps.count)
     compiled = torch.compile(model, backend=job["compile"]) if "compile" in job else model
     left: dict[str, Any] = {"error": ""}
     try:
@@ -70,6 +85,8 @@ def run(job: dict[str, Any], out: Path) -> None:
         left |= {
             "weights": {k: v for k, v in model.state_dict().items() if v.is_floating_point()},
             "epochs": steps.epochs,
+            "seen": steps.seen,
+            "computed": steps.computed,
             "results": trainer.callbacks[0].results(),  # type: ignore[attr-defined]
             "world_size": trainer.world_size,
         }

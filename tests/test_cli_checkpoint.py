@@ -1,0 +1,90 @@
+"""``validate``, ``test`` and ``predict``, which need a checkpoint and little else."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calling import in_table, run, short_fit
+from training import draw_images
+
+
+def test_predict_needs_a_checkpoint_and_images_and_nothing_else(workplace: Path, tmp_path: Path) -> None:
+    checkpoint = workplace / "run/checkpoints/best.ckpt"
+    run("predict", "--ckpt_path", checkpoint, "--data.root", workplace / "images", cwd=tmp_path)
+    with (tmp_path / "runs" / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 30
+    assert {row["split"] for row in rows} == {"predict"}
+    text = (workplace / "run/predictions.csv").read_text()
+    held_out = {row["path"]: row for row in csv.DictReader(io.StringIO(text))}
+    same = [row for row in rows if Path(row["path"]).relative_to(workplace / "images").as_posix() in held_out]
+    assert len(same) == 6
+    for row in same:
+        known = held_out[Path(row["path"]).relative_to(workplace / "images").as_posix()]
+        assert float(row["probability_red"]) == pytest.approx(float(known["probability_red"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_validate_and_test_use_the_split_of_the_run(workplace: Path, command: str) -> None:
+    done = run(command, "--ckpt_path", "run/checkpoints/best.ckpt", cwd=workplace)
+    results = json.loads((workplace / "run/results.json").read_text())
+    stage = "val" if command == "validate" else "test"
+    line = next(line for line in done.out.splitlines() if f"{stage}_accuracy" in line)
+    assert float(line.replace("│", " ").split()[-1]) == pytest.approx(results["test"]["accuracy"], abs=1e-6)
+    # the whole config is accepted too
+    run(command, "--config", "run/config.yaml", "--ckpt_path", "best", cwd=workplace)
+
+
+@pytest.mark.parametrize("options", [{"test_fraction": 0.2}, {"split": "keras"}], ids=["stratified", "keras"])
+def test_the_held_out_images_are_those_of_the_run_however_its_root_is_written(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """The loss tells which images were scored: other seeds, fractions and methods hold out others."""
+    draw_images(tmp_path / "images")
+    checkpoint = short_fit(tmp_path, root="images", val_fraction=0.3, **options)
+    loss = pytest.approx(json.loads((tmp_path / "run/results.json").read_text())["test"]["loss"], rel=1e-5)
+    # The images have moved, and the checkpoint is all there is of the run.
+    shutil.copytree(tmp_path / "images", tmp_path / "elsewhere/moved")
+    shutil.copy(checkpoint, tmp_path / "elsewhere")
+    alone = ("test", "--ckpt_path", "best.ckpt", "--data.root", "moved")
+    assert in_table(run(*alone, cwd=tmp_path / "elsewhere"), "test_loss") == loss
+    # New images would be divided anew; those of the run stay as its split.csv says.
+    for path in (tmp_path / "images").rglob("*.png"):
+        shutil.copy(path, path.with_stem(f"{path.stem}_new"))
+    command = ("test", "--ckpt_path", checkpoint)
+    for root in ("images", "./images", "images/", tmp_path / "images"):
+        assert in_table(run(*command, "--data.root", root, cwd=tmp_path), "test_loss") == loss, root
+    assert in_table(run(*command, cwd=tmp_path / "elsewhere"), "test_loss") == loss
+
+
+def test_predict_takes_a_folder_of_images_after_training_on_a_torchvision_dataset(
+    workplace: Path, tmp_path: Path
+) -> None:
+    arguments = {"size": 30, "image_size": [3, 32, 32], "num_classes": 3}
+    checkpoint = short_fit(tmp_path, dataset="torchvision.datasets.FakeData", dataset_args=arguments)
+    run("predict", "--ckpt_path", checkpoint, "--data.root", workplace / "images", cwd=tmp_path)
+    with (tmp_path / "runs/predictions.csv").open(newline="") as stream:
+        paths = {Path(row["path"]) for row in csv.DictReader(stream)}
+    assert paths == set((workplace / "images").rglob("*.png"))
+    # Without a root, the part of the data set that the run held out.
+    run("predict", "--ckpt_path", checkpoint, cwd=tmp_path)
+    with (tmp_path / "runs/run_1/predictions.csv").open(newline="") as stream:
+        predicted = [row["path"] for row in csv.DictReader(stream)]
+    with (tmp_path / "run/split.csv").open(newline="") as stream:
+        assert predicted == [row["path"] for row in csv.DictReader(stream) if row["split"] == "val"]
+
+
+def test_a_checkpoint_of_the_demo_needs_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    limits = [f"--trainer.limit_{stage}_batches=2" for stage in ("train", "val")]
+    checkpoint = short_fit(tmp_path, *limits, dataset="lightning_tl.data.digits.Digits", batch_size=64)
+    loss = json.loads((tmp_path / "run/results.json").read_text())["test"]["loss"]
+    for command in ("validate", "test"):
+        done = run(command, "--ckpt_path", checkpoint, cwd=tmp_path)
+        assert in_table(done, "_loss") == pytest.approx(loss, rel=1e-5)
+    run("predict", "--ckpt_path", checkpoint, cwd=tmp_path)
+    assert (tmp_path / "runs/predictions.csv").is_file()

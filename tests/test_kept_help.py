@@ -1,0 +1,115 @@
+"""A command's help is the parser's own, and quick once it has been made."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lightning_tl import command, kept_help
+from lightning_tl.caches import FOLDER_VARIABLE
+
+RUN = """
+import sys
+from lightning_tl.command import main
+sys.argv[0] = "lightning-tl"
+try:
+    code = main(sys.argv[1:])
+except SystemExit as ended:
+    code = ended.code
+print("torch" in sys.modules, code, file=sys.stderr)
+"""
+
+
+def said(args: Sequence[str], folder: Path, columns: int = 80) -> tuple[str, str]:
+    """What a process prints, and whether it has imported torch, with its exit status."""
+    environment = {**os.environ, FOLDER_VARIABLE: str(folder), "COLUMNS": str(columns)}
+    run = [sys.executable, "-c", RUN, *args]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout, done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the texts are kept."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path / "help"
+
+
+class Parser:
+    """Prints another text each time."""
+
+    def __init__(self, status: int | None = None) -> None:
+        self.calls, self.status = 0, status
+
+    def __call__(self, args: Sequence[str]) -> int:
+        assert args == ["fit", "--help"]
+        self.calls += 1
+        print(f"text {self.calls}")
+        if self.status is None:
+            raise SystemExit(0)
+        return self.status
+
+
+def test_the_second_time_it_is_the_same_text_without_torch(tmp_path: Path) -> None:
+    made, slow = said(["fit", "--help"], tmp_path)
+    again, quick = said(["fit", "-h"], tmp_path)
+    assert made.startswith("usage: lightning-tl")
+    assert "--trainer.max_epochs" in made
+    assert again == made
+    assert (slow, quick) == ("True 0", "False 0")
+
+
+def test_kept_for_each_command_and_only_where_help_alone_is_asked_for(kept: Path) -> None:
+    assert kept_help.print_help("fit", Parser()) == 0
+    assert [path.name for path in kept.iterdir()] == ["fit.txt"]
+    asked: list[Sequence[str] | None] = []
+
+    def run(module: str, args: Sequence[str] | None) -> int:
+        asked.append(args)
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_tl.command._run", run)
+        command.main(["fit", "--trainer.callbacks.help", "EarlyStopping"])
+        command.main(["fit", "--help", "--config", "x.yaml"])
+    assert asked == [["fit", "--trainer.callbacks.help", "EarlyStopping"], ["fit", "--help", "--config", "x.yaml"]]
+
+
+def test_made_anew_when_the_terminal_or_a_package_changes(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser()
+    for columns in ("80", "80", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        kept_help.print_help("fit", parser)
+    assert parser.calls == 2
+    monkeypatch.setattr(kept_help, "version", lambda package: "another")
+    kept_help.print_help("fit", parser)
+    assert parser.calls == 3
+    assert capsys.readouterr().out == "text 1\ntext 1\ntext 2\ntext 3\n"
+    assert len(list(kept.iterdir())) == 1
+
+
+def test_an_error_is_not_kept(kept: Path) -> None:
+    assert kept_help.print_help("fit", Parser(status=1)) == 1
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("contents", [b"", b"\xff\xfe", b"another key\nold text\n"])
+def test_a_file_that_is_not_ours_is_replaced(kept: Path, contents: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    kept.mkdir()
+    (kept / "fit.txt").write_bytes(contents)
+    kept_help.print_help("fit", Parser())
+    assert capsys.readouterr().out == "text 1\n"
+    assert (kept / "fit.txt").read_text().endswith("\ntext 1\n")
+
+
+def test_where_nothing_can_be_kept_it_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, "/proc/nowhere")
+    assert kept_help.print_help("fit", Parser()) == 0
+    assert capsys.readouterr().out == "text 1\n"

@@ -1,0 +1,72 @@
+"""The course of a phase: early stopping, schedules, and the weights that it hands on."""
+
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from training import PHASES, Fit, phased
+
+
+def test_early_stopping_ends_the_phase_and_shortens_the_run(fit: Fit) -> None:
+    stop = {"monitor": "val_loss", "patience": 1, "min_delta": 100.0}
+    phases = [{**PHASES[0], "epochs": 5, "early_stopping": stop}, PHASES[1]]
+    _, trainer, recorder = fit(phases)
+    # The first epoch improves on infinity, the second does not improve by 100.
+    assert [len(epoch["trainable"]) for epoch in recorder.epochs] == [2, 2, 23, 23]
+    assert [entry["epochs"] for entry in phased(trainer).results()] == [2, 2]
+    assert trainer.current_epoch == 4
+
+
+def test_early_stopping_in_the_last_phase_ends_the_run(fit: Fit) -> None:
+    phases = [PHASES[0], {**PHASES[1], "epochs": 5, "early_stopping": {"patience": 1, "min_delta": 100.0}}]
+    _, trainer, recorder = fit(phases)
+    assert len(recorder.epochs) == 4
+    assert trainer.current_epoch == 4
+
+
+def test_a_phase_can_start_from_the_best_weights_of_the_one_before(fit: Fit) -> None:
+    """At this learning rate the head gets worse after its best epoch."""
+
+    class Heads(Callback):
+        def __init__(self) -> None:
+            self.after: list[torch.Tensor] = []
+            self.losses: list[float] = []
+            self.start = torch.empty(0)
+
+        def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            if not trainer.sanity_checking:
+                self.after.append(pl_module.head.weight.detach().clone())  # type: ignore[union-attr, operator]
+                self.losses.append(float(trainer.callback_metrics["val_loss"]))
+
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.current_epoch == 4 and batch_idx == 0:
+                self.start = pl_module.head.weight.detach().clone()
+
+    heads = Heads()
+    phases = [{**PHASES[0], "epochs": 4, "lr": 30.0}, {**PHASES[1], "epochs": 1, "start_from": "best"}]
+    fit(phases, callbacks=[heads])
+    best = min(range(4), key=lambda epoch: heads.losses[epoch])
+    assert best != 3, "the test needs a phase whose last epoch is not its best"
+    assert torch.equal(heads.start, heads.after[best])
+
+
+def test_schedulers_start_anew_in_each_phase(fit: Fit) -> None:
+    plateau = {
+        "scheduler": "plateau",
+        "scheduler_args": {"patience": 0, "factor": 0.5, "threshold": 100.0, "threshold_mode": "abs"},
+    }
+    phases = [
+        {**PHASES[0], "epochs": 2, "lr": 1.0, "scheduler": "cosine"},
+        {**PHASES[1], "epochs": 3, "lr": 1e-3, **plateau},
+    ]
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 0:
+                rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    fit(phases, callbacks=[Rates()])
+    assert rates == pytest.approx([1.0, 0.5, 1e-3, 1e-3, 5e-4])
