@@ -18,11 +18,11 @@ from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
 
 
 class Folded(NamedTuple):
-    """A convolution and the BatchNorm after it in one, in the type that the network computes in.
+    """A convolution and the BatchNorm after it in one.
 
     Attributes:
-        weight: as the convolution's.
-        bias: (out,).
+        weight: as the convolution's, in the type that the network computes in.
+        bias: (out,), in the type of its parameters: autocast's bfloat16 would move whole channels by its rounding.
         rectified: whether the ReLU6 after both is in it too.
     """
 
@@ -123,7 +123,7 @@ def fold(pair: Pair) -> None:
     assert variance is not None
     folded = fuse_conv_bn_weights(conv_weight, conv_bias, mean, variance, norm.eps, weight, bias)
     dtype = computed_in(conv.weight)
-    conv.folded = Folded(folded[0].detach().to(dtype), folded[1].detach().to(dtype), relu6 is not None)
+    conv.folded = Folded(folded[0].detach().to(dtype), folded[1].detach().to(conv.weight.dtype), relu6 is not None)
     norm.inside = True
     if relu6 is not None:
         relu6.inside = True

@@ -112,6 +112,9 @@ def test_autocast_computes_from_weights_of_its_own_type() -> None:
         assert {module.folded.weight.dtype for module in backbone.modules() if getattr(module, "folded", None)} == {
             torch.bfloat16
         }
+        assert {module.folded.bias.dtype for module in backbone.modules() if getattr(module, "folded", None)} == {
+            torch.float32
+        }
     assert half.dtype == wanted.dtype
     strayed = (wanted.double() - full).abs().max()  # what bfloat16 costs without any of this
     assert float((half.double() - full).abs().max()) < 1.5 * float(strayed)
