@@ -298,5 +298,7 @@ class TransferClassifier(lightning.LightningModule):
         if keep is not None:
             logits, labels = logits[keep], labels[keep]
         metrics.update(logits, labels, loss)
+        if metrics.loss.update_count > 1:  # logged; Lightning asks for the values, and resets them, at the epoch's end
+            return
         for name, metric in metrics.named():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name.endswith(("loss", "accuracy")))

@@ -79,12 +79,15 @@ def _coordinates(matrix: Tensor, height: int, width: int) -> Tensor:
 
 
 def _apply(matrix: Tensor, height: int, width: int) -> Tensor:
-    """The first two rows of the matrix times every pixel (x, y, 1): shape (batch, height, width, 2)."""
+    """The first two rows of the matrix times every pixel (x, y, 1): shape (batch, height, width, 2).
+
+    In memory all x come before all y, so that both are computed, and read by grid_sample, many at a time.
+    """
     x = torch.arange(width, dtype=matrix.dtype, device=matrix.device)
     y = torch.arange(height, dtype=matrix.dtype, device=matrix.device)
-    along_x = matrix[:, None, :2, 0] * x[:, None]  # (batch, width, 2)
-    along_y = matrix[:, None, :2, 1] * y[:, None] + matrix[:, None, :2, 2]  # (batch, height, 2)
-    return along_x[:, None, :] + along_y[:, :, None]
+    along_x = matrix[:, :2, :1] * x  # (batch, 2, width)
+    along_y = matrix[:, :2, 1:2] * y + matrix[:, :2, 2:]  # (batch, 2, height)
+    return (along_x[:, :, None, :] + along_y[:, :, :, None]).permute(0, 2, 3, 1)
 
 
 def _to_fractions(matrix: Tensor, height: int, width: int) -> Tensor:
