@@ -3,7 +3,7 @@
 import contextlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,8 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
         DifferentMachinesError: they are of different machines, versions or settings.
     """
     require_same_machine(new, old)
-    free = FOR_ACCURACY if new.get("time_to_accuracy") else ()
     for block in ("versions", "settings", "weights"):
-        if _without(new[block], free) != _without(old[block], free):
-            raise DifferentMachinesError(
-                f"reports with different {block} are not joined: {new[block]} against {old[block]}."
-            )
+        require_same_block(block, new, old, bool(new.get("time_to_accuracy")))
     again = [block for block in TABLES if new.get(block) and old.get(block)]
     tables = {"rows": old["rows"], **{block: _joined(new[block], old[block]) for block in again}}
     refused = {item["framework"] for item in new["refused"]}
@@ -90,15 +86,26 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     return {**earlier, **old, **measured, **tables}
 
 
+def require_same_block(block: str, new: Mapping[str, Any], old: Mapping[str, Any], accuracy: bool) -> None:
+    """Raise DifferentMachinesError where ``block`` of two reports differs, naming what does.
+
+    ``accuracy``: whether the time to an accuracy is measured anew, on which some settings have an effect alone.
+    """
+    free = FOR_ACCURACY if accuracy else ()
+    differs = [
+        f"{name} {new[block].get(name)} against {old[block].get(name)}"
+        for name in {**new[block], **old[block]}
+        if name not in free and new[block].get(name) != old[block].get(name)
+    ]
+    if differs:
+        raise DifferentMachinesError(f"reports with different {block} are not joined: {', '.join(differs)}.")
+
+
 FOR_ACCURACY = ("accuracy", "epochs")
 """Settings that the time to an accuracy alone depends on; they may change where that is measured anew."""
 
 TABLES = ("rows", "validation", "ceiling", "agreement")
 """Blocks that are joined row by row."""
-
-
-def _without(block: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in block.items() if name not in names}
 
 
 def _joined(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:

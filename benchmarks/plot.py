@@ -76,7 +76,7 @@ def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names
                 color="black",
                 linestyle=style,
                 linewidth=1,
-                label=f"the most that is possible: the bare network alone, {precision}",
+                label=f"the bare network alone, of torch's own layers, {precision}",
             )
     axes.set(title=PANELS[place], xlim=(0, 1.35 * widest))
     axes.set_yticks(range(len(names)), names)

@@ -16,8 +16,9 @@ Written by `scripts/benchmark.py`; do not edit. One framework a process, all on 
 images, batches and threads, measured in turn round by round. Figures are medians over the rounds, spread is (largest -
 smallest) / median, ratios are taken round by round. The recipe's augmentation and everything that the framework does
 between two batches are inside. `resident`: decoded images in memory; `files`: JPEG files. The ceiling is the bare
-network in torch: forward in head and predict, forward and the backward of the last 20 layers in finetune. `mixed` is
-bfloat16 arithmetic; it is compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32."""
+network in torch: forward in head and predict, forward and the backward of the last 20 layers in finetune, with
+torch's own layers, channels last: what computes them better can come above it. `mixed` is bfloat16 arithmetic; it is
+compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32."""
 
 AGREEMENT = """Fast and wrong does not count: a framework whose losses disagree with the reference's is refused.
 *Shared draws*: the first steps of each phase, with order, augmentation, dropout and initial head from one definition

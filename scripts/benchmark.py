@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench import MEASURES, run  # noqa: E402
 from benchmarks.frameworks import FRAMEWORKS, QUICK, select  # noqa: E402
-from benchmarks.machine import describe_machine, merge, require_same_machine  # noqa: E402
+from benchmarks.machine import describe_machine, merge, require_same_block, require_same_machine  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
 from benchmarks.readme import with_summary  # noqa: E402
@@ -59,6 +59,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     old = json.loads(options.merge.read_text(encoding="utf-8")) if options.merge else None
     if old:  # before hours of measuring
         require_same_machine({"machine": describe_machine(settings.threads)}, old)
+        require_same_block("settings", {"settings": asdict(settings)}, old, "accuracy" in options.measures)
     unfinished = options.output / "benchmark.partial.json"
 
     def keep(content: dict[str, Any]) -> None:
@@ -67,8 +68,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         ground = prepare(settings, Path(folder), options.data, options.weights)
         content = run(ground, frameworks, options.measures, keep)
+    content = merge(content, old) if old else content
     unfinished.unlink(missing_ok=True)
-    return merge(content, old) if old else content
+    return content
 
 
 def write(content: dict[str, Any], folder: Path) -> None:

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -149,6 +149,17 @@ def test_the_command_refuses_another_machine_before_it_measures(
     (tmp_path / "old.json").write_text(json.dumps({"machine": machine}))
     assert command().main(["--quick", "--threads", "1", "--merge", str(tmp_path / "old.json")]) == 2
     assert capsys.readouterr().err.startswith("benchmark: error: runs on different machines are not compared: cpu")
+
+
+def test_the_command_refuses_other_settings_before_it_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"machine": describe_machine(1), "settings": asdict(replace(Settings().quick(), threads=1, warmup=9))}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert command().main(["--quick", "--threads", "1", "--merge", str(tmp_path / "old.json")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("benchmark: error: reports with different settings are not joined: warmup ")
+    assert error.endswith(" against 9.\n")
 
 
 @pytest.mark.parametrize("args", [["--frameworks", "theano"], ["--image-size", "8"], ["--weights", "none.h5"]])
