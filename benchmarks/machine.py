@@ -13,6 +13,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "lightning",
+    "openvino",
     "keras",
     "jax",
     "tensorflow",

@@ -85,7 +85,8 @@ def test_without_gradients_everything_is_folded() -> None:
     loaded.unfreeze_last(0)
     backbone(images())
     with torch.inference_mode():
-        assert torch.equal(backbone(images()), loaded(images()))
+        wanted = loaded(images())
+        torch.testing.assert_close(backbone(images()), wanted, rtol=0, atol=1e-6 * float(wanted.abs().max()))
         assert folded(backbone) == 52
     backbone(images()).sum().backward()
     assert folded(backbone) == 52 - 7
