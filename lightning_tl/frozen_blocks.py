@@ -26,11 +26,6 @@ class Block(NamedTuple):
     pairs: tuple[Pair, ...]
     modules: tuple[nn.Module, ...]
 
-    @property
-    def trains(self) -> bool:
-        """Whether it changes in this phase, so that a program of it would be right for one epoch at most."""
-        return any(p.requires_grad for module in self.modules for p in module._parameters.values() if p is not None)
-
     def computes_in(self, x: Tensor) -> torch.dtype | None:
         """The type of its numbers in that layout, given ``x``; None where it cannot be: something of it trains."""
         for pair in self.pairs:
@@ -44,7 +39,7 @@ class Block(NamedTuple):
 
 
 class FrozenBlocks(nn.Sequential):
-    """``nn.Sequential`` that computes consecutive blocks which a phase freezes in one program, where it may.
+    """``nn.Sequential`` that computes consecutive folded blocks in one program, where it may.
 
     Elsewhere it hands feature maps from one folded block to the next in the layout of ``blocked``.
 
@@ -77,7 +72,7 @@ class FrozenBlocks(nn.Sequential):
         stop = start
         while self.programs is not None and stop < len(self):
             block = self.blocks[stop]
-            if block is None or block.trains or block.computes_in(x) != torch.float32:
+            if block is None or block.computes_in(x) != torch.float32:
                 break
             stop += 1
         return stop
@@ -118,7 +113,7 @@ def find_blocks(
         pairs: all of its convolutions that can be folded.
         features: from scaled images (1, 3, height, width) to features through ``net``, folded where it can be.
         size: (height, width) of the image to run it on, in pixels.
-        openvino: compute blocks that a phase freezes with OpenVINO where it is installed.
+        openvino: compute them with OpenVINO where it is installed.
     """
     found = {module: _blocks_of(module, pairs) for module in net.modules() if type(module) is nn.Sequential}
     found = {module: of for module, of in found.items() if any(of)}

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,20 @@ Key = tuple[int, ...]
 """First child, the one after the last, channels, height and width of what goes in, threads."""
 
 
+class Made(NamedTuple):
+    """A program, None where there can be none, and what it was made of."""
+
+    of: tuple[Folded | None, ...]
+    program: Program | None
+
+
 class Programs:
     """The programs of one ``nn.Sequential``'s children. Copies and files of it have none, and make their own."""
 
     def __init__(self) -> None:
-        self._made: dict[Key, tuple[tuple[Folded | None, ...], Program | None]] = {}
+        # By whether gradients are on: a phase that trains some of the blocks has one program for training and, anew
+        # after every epoch, one for evaluation, so that what is evaluated is what its checkpoint computes.
+        self._made: dict[bool, dict[Key, Made]] = {True: {}, False: {}}
 
     def __deepcopy__(self, memo: object) -> "Programs":
         return Programs()
@@ -44,15 +54,16 @@ class Programs:
             x: (batch, channels, height, width) that goes into the first.
             plainly: computes what they do, without a program.
         """
-        last = first + len(modules)
+        last, mode = first + len(modules), torch.is_grad_enabled()
         key = (first, last, *x.shape[1:], torch.get_num_threads())
-        made_from, program = self._made.get(key, ((), None))
-        if key not in self._made or any(old is not new for old, new in zip(made_from, folded, strict=True)):
-            # Those of another phase, which had fewer or more children, hold memory.
-            apart = {k: kept for k, kept in self._made.items() if k[:2] == key[:2] or k[1] <= first or k[0] >= last}
-            self._made = {**apart, key: (folded, _proven(modules, x, plainly))}
-            program = self._made[key][1]
-        return program
+        for kept in (self._made[mode].get(key), self._made[not mode].get(key)):
+            if kept is not None and all(old is new for old, new in zip(kept.of, folded, strict=True)):
+                return kept.program
+        # Those of another phase, which froze fewer or more children, only hold memory.
+        apart = {k: made for k, made in self._made[mode].items() if k[:2] == key[:2] or k[1] <= first or k[0] >= last}
+        made = Made(folded, _proven(modules, x, plainly))
+        self._made[mode] = {**apart, key: made}
+        return made.program
 
 
 @torch.no_grad()
