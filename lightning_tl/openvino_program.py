@@ -38,6 +38,13 @@ def available() -> bool:
     return find_spec("openvino") is not None
 
 
+@cache  # for good: each gives the process another stack for signals, and takes it away, used or not, when it goes
+def _core() -> Any:
+    import openvino  # type: ignore[import-untyped]
+
+    return openvino.Core()
+
+
 class Program:
     """Modules in one program, for feature maps of one size and batches of any; float32.
 
@@ -52,12 +59,12 @@ class Program:
     """
 
     def __init__(self, modules: Sequence[nn.Module], shape: Sequence[int], threads: int) -> None:
-        import openvino  # type: ignore[import-untyped]  # half a second, of no use to other devices
+        import openvino  # half a second, of no use to other devices
 
         image = openvino.opset13.parameter(openvino.PartialShape([-1, *shape]), openvino.Type.f32)
         output = _written(nn.Sequential(*modules), image.output(0))
         settings = {**SETTINGS, "INFERENCE_NUM_THREADS": threads}
-        compiled = openvino.Core().compile_model(openvino.Model([output], [image]), "CPU", settings)
+        compiled = _core().compile_model(openvino.Model([output], [image]), "CPU", settings)
         self._request, self._tensor = compiled.create_infer_request(), openvino.Tensor
         self._shape = [int(size.get_length()) for size in list(output.get_partial_shape())[1:]]
         self._alone = Lock()  # a request computes one batch at a time

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -257,3 +259,28 @@ def test_nothing_is_asked_of_openvino_where_it_is_not_installed(
     mine, plain = two("timm/mobilenetv2_035")
     assert torch.equal(mine(images()), plain(images()))
     assert made == []
+
+
+SIGNALS = """
+import faulthandler, gc, signal, subprocess
+import torch
+from lightning_tl.backbone import Backbone
+faulthandler.enable()  # gives the process a stack for signals, as pytest does
+arrived = []
+signal.signal(signal.SIGCHLD, lambda *_: arrived.append(1))
+images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+for _ in range(3):
+    backbones = [Backbone("timm/mobilenetv2_035", "torch", (32, 32)).requires_grad_(False) for _ in range(2)]
+    for backbone in backbones:
+        backbone(images)
+    del backbone, backbones[0], backbones
+    gc.collect()
+    subprocess.run(["true"], check=True)
+assert arrived
+"""
+
+
+def test_signals_arrive_after_programs_have_gone() -> None:
+    """Each core of OpenVINO's that goes would leave the process with a stack for signals that is no more."""
+    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
