@@ -44,6 +44,11 @@ def describe_machine(threads: int) -> dict[str, Any]:
     }
 
 
+def has_bfloat16(machine: Mapping[str, Any]) -> bool:
+    """Whether the processor of ``describe_machine`` computes in bfloat16; where not, mixed precision is emulated."""
+    return any("bf16" in unit for unit in machine["vector_units"])
+
+
 def versions() -> dict[str, str]:
     """Of the installed packages that the figures depend on."""
     found = {}

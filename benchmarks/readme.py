@@ -1,13 +1,14 @@
-"""README's table of speeds: what docs/benchmark.json says, for who reads nothing else."""
+"""README's table of speeds: what a benchmark.json says, for who reads nothing else."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.machine import has_bfloat16
 from benchmarks.targets import Row, best
 
-MARKER = "<!-- benchmark:table -->"
-"""Stands before and after the README's table."""
+MARKER = "<!-- benchmark:table {} -->"
+"""Stands before and after the README's table of the report in that folder."""
 PLACES = (
     ("head", "resident"),
     ("finetune", "resident"),
@@ -32,16 +33,17 @@ def summary(content: Mapping[str, Any]) -> str:
     lines += [
         _line(rows, phase, source, precision)
         for phase, source in PLACES
-        for precision in ("float32", "mixed")
+        for precision in (("float32", "mixed") if has_bfloat16(machine) else ("float32",))
         if best(rows, "lightning-tl", precision, phase, source)
     ]
     return "\n".join(lines)
 
 
-def with_summary(readme: str, content: Mapping[str, Any]) -> str:
-    """The README with what stands between the markers replaced, or unchanged where it has none."""
-    pattern = rf"{re.escape(MARKER)}\n.*?{re.escape(MARKER)}"
-    return re.sub(pattern, lambda _: f"{MARKER}\n{summary(content)}\n{MARKER}", readme, flags=re.DOTALL)
+def with_summary(readme: str, content: Mapping[str, Any], folder: str) -> str:
+    """The README with what stands between the folder's markers replaced, or unchanged where it has none."""
+    marker = MARKER.format(folder)
+    pattern = rf"{re.escape(marker)}\n.*?{re.escape(marker)}"
+    return re.sub(pattern, lambda _: f"{marker}\n{summary(content)}\n{marker}", readme, flags=re.DOTALL)
 
 
 def _line(rows: Sequence[Row], phase: str, source: str, precision: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.machine import has_bfloat16
 from benchmarks.targets import all_targets
 
 Content = Mapping[str, Any]
@@ -56,7 +57,7 @@ def _machine(content: Content) -> str:
         f"of {settings['steps']} steps after {settings['skip']}; images {content['weights']['images']}, weights "
         f"{content['weights']['weights']}.",
     ]
-    if not any("bf16" in unit for unit in machine["vector_units"]):
+    if not has_bfloat16(machine):
         lines.append("This processor has no bfloat16 arithmetic: mixed precision is emulated, and slow everywhere.")
     (other, most_other), (idle, most_idle) = load["other_programs"], load["idle_frameworks"]
     lines.append(
@@ -86,7 +87,7 @@ def _targets(content: Content) -> str:
             "verdict": "**missed**" if target.verdict == "missed" else target.verdict,
             "by": target.by,
         }
-        for target in all_targets(content["rows"])
+        for target in all_targets(content["rows"], has_bfloat16(machine))
     ]
     return note + _table(rows)
 

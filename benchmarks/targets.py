@@ -42,9 +42,14 @@ class Target:
         return "not measured" if self.found is None else "met" if self.found >= self.wanted else "missed"
 
 
-def all_targets(rows: Sequence[Row]) -> list[Target]:
-    """Every target, measured or not; rows of an earlier run do not count."""
-    rows = [row for row in rows if not row.get("earlier")]
+def all_targets(rows: Sequence[Row], bfloat16: bool = True) -> list[Target]:
+    """Every target, measured or not; rows of an earlier run do not count, nor do mixed ones without bfloat16.
+
+    Args:
+        rows: of a report.
+        bfloat16: whether the processor has it.
+    """
+    rows = [row for row in rows if not row.get("earlier") and (bfloat16 or row["precision"] != "mixed")]
     return [*_against_keras(rows), *_of_ceiling(rows), *_files_of_resident(rows), *_against_plain(rows)]
 
 

@@ -40,7 +40,7 @@ def available() -> bool:
 
 @cache  # for good: each gives the process another stack for signals, and takes it away, used or not, when it goes
 def _core() -> Any:
-    import openvino  # type: ignore[import-untyped]
+    import openvino
 
     return openvino.Core()
 

@@ -74,14 +74,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write(content: dict[str, Any], folder: Path) -> None:
-    """benchmark.json, .md and .png into ``folder``; README's table where that lies beside it."""
+    """benchmark.json, .md and .png into ``folder``; the table of a README above it that has one of this folder."""
     write_text(folder / "benchmark.json", json.dumps(content, indent=1) + "\n")
     write_text(folder / "benchmark.md", to_markdown(content))
     if content["rows"]:
         draw(content, folder / "benchmark.png")
-    readme = folder.parent / "README.md"
-    if readme.is_file():
-        write_text(readme, with_summary(readme.read_text(encoding="utf-8"), content))
+    for root in list(folder.resolve().parents)[:2]:
+        readme = root / "README.md"
+        if readme.is_file():
+            name = folder.resolve().relative_to(root).as_posix()
+            write_text(readme, with_summary(readme.read_text(encoding="utf-8"), content, name))
     print(f"written: {folder / 'benchmark.json'}, .md{', .png' if content['rows'] else ''}")
 
 

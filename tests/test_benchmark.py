@@ -18,7 +18,7 @@ from benchmarks.machine import DifferentMachinesError, describe_machine, merge
 from benchmarks.meter import Meter, Request
 from benchmarks.plot import draw
 from benchmarks.prepare import prepare
-from benchmarks.readme import MARKER, with_summary
+from benchmarks.readme import MARKER, summary, with_summary
 from benchmarks.report import to_markdown
 from benchmarks.rounds import Sample
 from benchmarks.rows import make_rows
@@ -94,16 +94,28 @@ def test_page_and_picture(content: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_the_readme_has_the_figures_of_the_report(content: dict[str, Any]) -> None:
-    readme = f"# Title\n{MARKER}\nold\n{MARKER}\nend\n"
-    table = with_summary(readme, content)
+    marker, other = MARKER.format("docs"), MARKER.format("docs/other")
+    readme = f"# Title\n{marker}\nold\n{marker}\n{other}\nkept\n{other}\nend\n"
+    table = with_summary(readme, content, "docs")
     assert "old" not in table
-    assert table.endswith(f"{MARKER}\nend\n")
+    assert table.endswith(f"{marker}\n{other}\nkept\n{other}\nend\n")
     assert "| head, resident | float32 |" in table
-    kept = ROOT / "docs" / "benchmark.json"
-    if kept.is_file():
-        whole = (ROOT / "README.md").read_text(encoding="utf-8")
-        assert whole == with_summary(whole, json.loads(kept.read_text(encoding="utf-8")))
-        assert MARKER in whole
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/bfloat16"])
+def test_the_readme_is_up_to_date(folder: str) -> None:
+    whole = (ROOT / "README.md").read_text(encoding="utf-8")
+    kept = json.loads((ROOT / folder / "benchmark.json").read_text(encoding="utf-8"))
+    assert MARKER.format(folder) in whole
+    assert whole == with_summary(whole, kept, folder)
+    assert (ROOT / folder / "benchmark.md").read_text(encoding="utf-8") == to_markdown(kept)
+
+
+def test_the_readme_shows_mixed_precision_where_the_processor_has_it(content: dict[str, Any]) -> None:
+    rows = [*content["rows"], *({**row, "precision": "mixed"} for row in content["rows"])]
+    for units in (["avx512f"], ["avx512f", "avx512_bf16"]):
+        table = summary({**content, "rows": rows, "machine": {**content["machine"], "vector_units": units}})
+        assert ("| mixed |" in table) == (len(units) == 2)
 
 
 @pytest.mark.parametrize("name", ["cpu", "cores", "threads", "memory_gb", "os"])
@@ -193,6 +205,9 @@ def test_targets_say_plainly_what_was_missed() -> None:
     assert verdicts["mixed, head, resident: times the fastest Keras"] == "missed"
     assert verdicts["float32, finetune, resident: times the fastest Keras"] == "not measured"
     assert verdicts["everywhere: times plain Lightning, at its worst"] == "missed"
+    emulated = {target.what: target.verdict for target in all_targets(rows, bfloat16=False)}
+    assert emulated["float32, head, resident: times the fastest Keras"] == "met"
+    assert emulated["mixed, head, resident: times the fastest Keras"] == "not measured"
 
 
 def test_own_draws_may_scatter_but_not_drift() -> None:

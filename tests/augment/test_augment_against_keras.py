@@ -34,6 +34,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 TOLERANCE = 2e-4
 """On [0, 255]. Measured: 3e-5 (two roundings of 255) for geometry, 1e-4 for saturation and hue."""
+ROTATED = 255 * 2**-22
+"""For each pixel of the longer side: processors round a cosine differently, each by 2**-24 of the coordinates that it
+makes, and noise changes by up to 255 from one pixel to the next. Ours differs from its float64 by half of this."""
 
 BATCH = 6
 
@@ -88,4 +91,5 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Te
 )
 def test_equals_keras(theirs: dict[tuple[int, int], Tensor], size: int, case: int) -> None:
     result = ours(*CASES[case], noise(BATCH, *SIZES[size]))
-    torch.testing.assert_close(result, theirs[size, case], rtol=0, atol=TOLERANCE)
+    tolerance = ROTATED * max(SIZES[size]) if CASES[case][0] == "RandomRotation" else TOLERANCE
+    torch.testing.assert_close(result, theirs[size, case], rtol=0, atol=tolerance)
