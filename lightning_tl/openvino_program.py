@@ -5,8 +5,10 @@ convolution reads it. What that is worth stands in docs/benchmark.md.
 """
 
 import operator
+import sys
 from collections.abc import Sequence
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any
@@ -38,11 +40,22 @@ def available() -> bool:
     return find_spec("openvino") is not None
 
 
+@cache
+def _openvino() -> Any:
+    """The package, imported when it is first needed (half a second), without what would tell its makers of that."""
+    hidden = "openvino_telemetry"  # OpenVINO does without it where it is not installed
+    if hidden in sys.modules:
+        return import_module("openvino")
+    sys.modules[hidden] = None  # type: ignore[assignment]  # which makes importing it fail
+    try:
+        return import_module("openvino")
+    finally:
+        del sys.modules[hidden]
+
+
 @cache  # for good: each gives the process another stack for signals, and takes it away, used or not, when it goes
 def _core() -> Any:
-    import openvino
-
-    return openvino.Core()
+    return _openvino().Core()
 
 
 class Program:
@@ -59,8 +72,7 @@ class Program:
     """
 
     def __init__(self, modules: Sequence[nn.Module], shape: Sequence[int], threads: int) -> None:
-        import openvino  # half a second, of no use to other devices
-
+        openvino = _openvino()
         image = openvino.opset13.parameter(openvino.PartialShape([-1, *shape]), openvino.Type.f32)
         output = _written(nn.Sequential(*modules), image.output(0))
         settings = {**SETTINGS, "INFERENCE_NUM_THREADS": threads}
@@ -92,8 +104,6 @@ class _Tracer(fx.Tracer):
 
 def _written(net: nn.Sequential, x: Any) -> Any:
     """The output of a program of what ``net`` does to ``x``, the output of another."""
-    from openvino import opset13 as ops
-
     values: dict[fx.Node, Any] = {}
     try:
         graph = _Tracer().trace(net)
@@ -106,7 +116,7 @@ def _written(net: nn.Sequential, x: Any) -> Any:
         elif node.op == "call_module" and len(inputs) == 1:
             values[node] = _layer(net.get_submodule(str(node.target)), inputs[0])
         elif node.op == "call_function" and node.target in ADDITIONS and len(inputs) == 2 and not node.kwargs:
-            values[node] = ops.add(*inputs).output(0)
+            values[node] = _openvino().opset13.add(*inputs).output(0)
         elif node.op == "output" and len(inputs) == 1:
             return inputs[0]
         else:
@@ -123,8 +133,7 @@ def _layer(layer: nn.Module, x: Any) -> Any:
 
 
 def _convolution(conv: nn.Conv2d, folded: Folded, x: Any) -> Any:
-    from openvino import opset13 as ops
-
+    ops = _openvino().opset13
     kernel, same = folded.weight.contiguous(), isinstance(conv, SameConv2d)
     padding = (0, 0) if same else conv.padding
     options = {"auto_pad": "same_upper"} if same else {}  # TensorFlow's, that is

@@ -18,7 +18,7 @@ from lightning_tl.folding import fold_frozen
 from lightning_tl.frozen_blocks import FrozenBlocks
 from lightning_tl.openvino_program import Program
 
-pytest.importorskip("openvino", reason="needs OpenVINO, the extra openvino")
+pytestmark = pytest.mark.skipif(not openvino_program.available(), reason="needs OpenVINO, the extra openvino")
 
 SIZE = (64, 64)
 BACKBONES = [
@@ -259,6 +259,18 @@ def test_nothing_is_asked_of_openvino_where_it_is_not_installed(
     mine, plain = two("timm/mobilenetv2_035")
     assert torch.equal(mine(images()), plain(images()))
     assert made == []
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    """Imported in the plain way it sends a message to its makers, and writes a folder into the user's home."""
+    run = (
+        "import sys, torch; from lightning_tl.backbone import Backbone; "
+        "Backbone('timm/mobilenetv2_035', 'torch', (32, 32)).requires_grad_(False)(torch.zeros(1, 3, 32, 32)); "
+        "assert 'openvino' in sys.modules; found = [name for name in sys.modules if 'openvino_telemetry' in name]; "
+        "assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 SIGNALS = """
