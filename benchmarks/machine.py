@@ -13,7 +13,6 @@ PACKAGES = (
     "torch",
     "torchvision",
     "lightning",
-    "openvino",
     "keras",
     "jax",
     "tensorflow",

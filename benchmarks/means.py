@@ -31,20 +31,13 @@ class Means(NamedTuple):
 
 
 NO_AUGMENTATION = {"augment": ()}
-WITHOUT_OPENVINO = {"openvino": False}
 PLAIN_LAYOUT = {"plain_layout": True}
 MEANS = (
     Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
     Means("channels last", "resident", {"channels_last": False}),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
     Means("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
-    Means("frozen blocks by OpenVINO", "resident", WITHOUT_OPENVINO),
-    Means(
-        "without OpenVINO: frozen blocks in oneDNN's layout",
-        "resident",
-        {**WITHOUT_OPENVINO, **PLAIN_LAYOUT},
-        WITHOUT_OPENVINO,
-    ),
+    Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}),
     Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}, precision="mixed"),
     Means(
         "without that layout: TensorFlow's padding without a padded copy",

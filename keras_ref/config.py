@@ -97,7 +97,7 @@ _BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "ch
 _IGNORED = ("ckpt_path", "weights_only")
 """What ``lightning-tl fit`` writes into its config.yaml beside them."""
 _SPEED = {
-    "model.": ("fold_batchnorm", "channels_last", "openvino", "cache_features", "keep_memory", "compile"),
+    "model.": ("fold_batchnorm", "channels_last", "cache_features", "keep_memory", "compile"),
     "data.": ("cache", "cache_folder", "cache_gb"),
 }
 """What makes lightning_tl faster and changes no number: ignored."""

@@ -40,7 +40,6 @@ class Backbone(nn.Module):
         options: further constructor arguments of the network, for example ``{"width_mult": 0.35}``.
         fold_batchnorm: compute frozen BatchNorm inside the convolution before it; see ``lightning_tl.folding``.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
-        openvino: on a CPU, compute frozen blocks in float32 with OpenVINO where it is installed.
 
     Raises:
         InputError: unknown name or options, or a convention that the network does not have.
@@ -54,7 +53,6 @@ class Backbone(nn.Module):
         options: Mapping[str, Any] | None = None,
         fold_batchnorm: bool = True,
         channels_last: bool = True,
-        openvino: bool = True,
     ) -> None:
         super().__init__()
         self.name, self.convention, self.image_size = name, convention, image_size
@@ -81,7 +79,7 @@ class Backbone(nn.Module):
         self.train(False)
         if fold_batchnorm:
             self._pairs = find_pairs(self.net, self.features, image_size)
-            find_blocks(self.net, self._pairs, self.features, image_size, openvino)
+            find_blocks(self.net, self._pairs, self.features, image_size)
 
     @property
     def counts_as_keras(self) -> bool:

@@ -59,7 +59,6 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
         fold_batchnorm: compute frozen BatchNorm inside the convolution before it: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
-        openvino: on a CPU, compute what a phase freezes with OpenVINO, where it is installed and the precision float32.
         cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
             on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.
         keep_memory: on a CPU, keep freed memory in the process for the next step; see ``keep_freed_memory``.
@@ -86,7 +85,6 @@ class TransferClassifier(lightning.LightningModule):
         backbone_args: dict[str, Any] | None = None,
         fold_batchnorm: bool = True,
         channels_last: bool = True,
-        openvino: bool = True,
         cache_features: bool = False,
         keep_memory: bool = True,
         compile: bool = False,
@@ -108,7 +106,6 @@ class TransferClassifier(lightning.LightningModule):
             options=backbone_args,
             fold_batchnorm=fold_batchnorm,
             channels_last=channels_last,
-            openvino=openvino,
         )
         self.backbone, self.weights_record = load_backbone(make, backbone, weights, convention, weights_record)
         self._compiled = CompiledBackbone(self.backbone) if compile else None
@@ -144,7 +141,6 @@ class TransferClassifier(lightning.LightningModule):
                 "backbone_args": backbone_args,
                 "fold_batchnorm": fold_batchnorm,
                 "channels_last": channels_last,
-                "openvino": openvino,
                 "cache_features": cache_features,
                 "keep_memory": keep_memory,
                 "compile": compile,

@@ -1,12 +1,11 @@
 """What a trained model says of each image: predictions, the confusion matrix and results.json."""
 
-import contextlib
 import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from lightning_tl.data.dataset import PADDING
 from lightning_tl.files import replacing, write_text
 from lightning_tl.table import guarded, write_table
 
-PACKAGES = ("lightning-tl", "torch", "torchvision", "lightning", "timm", "torchmetrics", "openvino")
-"""What computed the numbers, as far as it is installed."""
+PACKAGES = ("lightning-tl", "torch", "torchvision", "lightning", "timm", "torchmetrics")
 
 MOST_NAMES = 70
 """On an axis of the confusion matrix; slanted names would run into one another where there are more."""
@@ -139,18 +137,9 @@ def results(
         "classes": list(classes),
         "weights": dict(weights),
         "framework": "lightning",
-        "versions": versions(),
+        "versions": {package: version(package) for package in PACKAGES},
         "seed": seed,
     }
-
-
-def versions() -> dict[str, str]:
-    """Of ``PACKAGES``, without those that are not installed."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def write_results(path: Path, values: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
-"""The blocks of a network that are convolutions alone: as programs, or in oneDNN's layout, for as long as folded."""
+"""The blocks of a network that are convolutions alone, in oneDNN's memory layout for as long as they are folded."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -10,8 +9,6 @@ from torch import Tensor, nn
 from lightning_tl.blocked import to_blocked, to_plain
 from lightning_tl.foldable import PROOF_TOLERANCE
 from lightning_tl.folding import Folded, Pair, has_plain_padding
-from lightning_tl.openvino_program import Program, available
-from lightning_tl.programs import Programs
 from lightning_tl.relu6 import in_one_pass
 
 
@@ -39,69 +36,25 @@ class Block(NamedTuple):
 
 
 class FrozenBlocks(nn.Sequential):
-    """``nn.Sequential`` that computes consecutive folded blocks in one program, where it may.
-
-    Elsewhere it hands feature maps from one folded block to the next in the layout of ``blocked``.
+    """``nn.Sequential`` that hands feature maps from one folded block to the next in the layout of ``blocked``.
 
     Attributes:
         blocks: the children, in order; None for one that is something else.
-        programs: None where there are to be none.
     """
 
-    blocks: tuple[Block | None, ...]
-    programs: Programs | None
+    blocks: tuple[Block | None, ...] = ()
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Sequential``."""
-        x, at = input, 0
-        while at < len(self):
-            stop = self._frozen_until(at, x)
-            program = None if stop == at else self._program(at, stop, to_plain(x))
-            x, at = (self._computed(x, at, at + 1), at + 1) if program is None else (program(to_plain(x)), stop)
-        return x if input.is_mkldnn else to_plain(x)
-
-    def _computed(self, x: Tensor, start: int, stop: int) -> Tensor:
-        """What the children make of ``x`` without a program, in the layout in which they do it."""
-        for module, block in zip(list(self)[start:stop], self.blocks[start:stop], strict=True):
+        x = input
+        for module, block in zip(self, self.blocks, strict=True):
             dtype = None if block is None else block.computes_in(x)
             x = module(to_plain(x) if dtype is None else to_blocked(x, dtype))
-        return x
-
-    def _frozen_until(self, start: int, x: Tensor) -> int:
-        """The first child from ``start`` on that a program cannot have."""
-        stop = start
-        while self.programs is not None and stop < len(self):
-            block = self.blocks[stop]
-            if block is None or block.computes_in(x) != torch.float32:
-                break
-            stop += 1
-        return stop
-
-    def _program(self, start: int, stop: int, x: Tensor) -> Program | None:
-        assert self.programs is not None
-        blocks = self.blocks[start:stop]
-        folded = tuple(pair.conv.folded for block in blocks for pair in cast(Block, block).pairs)
-        plainly = partial(self._without_programs, start, stop)
-        return self.programs.find(start, list(self)[start:stop], folded, x, plainly)
-
-    def _without_programs(self, start: int, stop: int, x: Tensor) -> Tensor:
-        """What the children compute, and nothing in them by a program."""
-        kept = {module: module.programs for module in self.modules() if isinstance(module, FrozenBlocks)}
-        try:
-            for module in kept:
-                module.programs = None
-            return to_plain(self._computed(x, start, stop))
-        finally:
-            for module, programs in kept.items():
-                module.programs = programs
+        return x if input.is_mkldnn else to_plain(x)
 
 
 def find_blocks(
-    net: nn.Module,
-    pairs: Sequence[Pair],
-    features: Callable[[Tensor], Tensor],
-    size: tuple[int, int],
-    openvino: bool = False,
+    net: nn.Module, pairs: Sequence[Pair], features: Callable[[Tensor], Tensor], size: tuple[int, int]
 ) -> None:
     """Turn the ``nn.Sequential`` of ``net`` that have such blocks into ``FrozenBlocks``, in place; names stay.
 
@@ -113,7 +66,6 @@ def find_blocks(
         pairs: all of its convolutions that can be folded.
         features: from scaled images (1, 3, height, width) to features through ``net``, folded where it can be.
         size: (height, width) of the image to run it on, in pixels.
-        openvino: compute them with OpenVINO where it is installed.
     """
     found = {module: _blocks_of(module, pairs) for module in net.modules() if type(module) is nn.Sequential}
     found = {module: of for module, of in found.items() if any(of)}
@@ -122,13 +74,10 @@ def find_blocks(
         plain = features(image)
         for module, of in found.items():
             module.__class__ = FrozenBlocks
-            cast(FrozenBlocks, module).blocks, cast(FrozenBlocks, module).programs = of, None
+            cast(FrozenBlocks, module).blocks = of
         if not _agrees(features, image, plain):
             for module in found:
                 module.__class__ = nn.Sequential
-        elif openvino and available():
-            for module in found:
-                cast(FrozenBlocks, module).programs = Programs()
 
 
 def _agrees(features: Callable[[Tensor], Tensor], image: Tensor, plain: Tensor) -> bool:

@@ -102,7 +102,7 @@ def test_the_readme_has_the_figures_of_the_report(content: dict[str, Any]) -> No
     assert "| head, resident | float32 |" in table
 
 
-@pytest.mark.parametrize("folder", ["docs", "docs/bfloat16"])
+@pytest.mark.parametrize("folder", ["docs", "docs/xeon"])
 def test_the_readme_is_up_to_date(folder: str) -> None:
     whole = (ROOT / "README.md").read_text(encoding="utf-8")
     kept = json.loads((ROOT / folder / "benchmark.json").read_text(encoding="utf-8"))

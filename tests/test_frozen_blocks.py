@@ -47,7 +47,7 @@ def images(count: int = 2) -> Tensor:
 def lived_in(name: str, convention: str = "torch") -> Backbone:
     """A backbone whose moving statistics are those of no fresh network."""
     torch.manual_seed(0)
-    backbone = Backbone(name, convention, SIZE, openvino=False)  # type: ignore[arg-type]
+    backbone = Backbone(name, convention, SIZE)  # type: ignore[arg-type]
     with torch.no_grad():
         for module in backbone.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -11,13 +11,12 @@ import pytest
 import lightning_tl
 
 ORDER = (
-    "errors", "files", "caches", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm",
-    "padding", "relu6", "blocked", "folding", "foldable", "openvino_program", "programs", "frozen_blocks",
-    "backbone", "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "memory",
-    "stage_metrics", "feature_cache", "classifier", "devices", "recorder", "plan", "stopping", "best_weights",
-    "phases", "progress", "runfolder", "checkpoint", "saving", "logger", "evaluate", "collect", "choice", "gradcam",
-    "thumbnail", "pictures", "finish", "predict", "report", "export", "arguments", "cli", "completion", "kept_help",
-    "command",
+    "errors", "files", "caches", "table", "draws", "ranks", "keras_layers", "data", "augment", "batchnorm", "padding",
+    "relu6", "blocked", "folding", "foldable", "frozen_blocks", "backbone", "compiled", "bridge", "weights",
+    "pretrained", "optim", "phase", "schedule", "head", "memory", "stage_metrics", "feature_cache", "classifier",
+    "devices", "recorder", "plan", "stopping", "best_weights", "phases", "progress", "runfolder", "checkpoint",
+    "saving", "logger", "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures", "finish", "predict",
+    "report", "export", "arguments", "cli", "completion", "kept_help", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent
@@ -76,7 +75,7 @@ def test_what_is_imported_is_declared(package: str) -> None:
     extras = declared()
     known = {
         MODULE_OF.get(name, name)
-        for extra in ("core", "demo", "jax", "tensorflow", "export", "openvino", "parquet")
+        for extra in ("core", "demo", "jax", "tensorflow", "export", "parquet")
         for name in extras[extra]
     }
     assert foreign <= known

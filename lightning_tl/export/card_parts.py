@@ -1,9 +1,10 @@
 """The parts of a model card that tell where its model comes from and how it was checked."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
-from lightning_tl.evaluate import versions
+from lightning_tl.evaluate import PACKAGES
 from lightning_tl.export.job import Job
 from lightning_tl.export.markdown import escaped, table
 from lightning_tl.export.record import Exported, Int8
@@ -100,8 +101,8 @@ def hashes_part(job: Job, exported: Exported) -> list[str]:
         [f"checkpoint {escaped(job.origin.checkpoint.path.name)}", job.origin.sha256],
         ["pretrained weights", escaped(record["sha256"]) or "none"],
     ]
-    written_with = ", ".join(f"{package} {number}" for package, number in versions().items())
-    return ["## Hashes and versions", "", *table(["file", "SHA-256"], rows), "", f"Written with {written_with}."]
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return ["## Hashes and versions", "", *table(["file", "SHA-256"], rows), "", f"Written with {versions}."]
 
 
 def rights_part(job: Job) -> list[str]:

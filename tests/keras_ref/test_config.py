@@ -132,8 +132,8 @@ def test_lightnings_defaults_and_what_agrees_are_accepted(tmp_path: Path) -> Non
 
 
 def test_keys_of_speed_are_ignored(tmp_path: Path) -> None:
-    speed = {"fold_batchnorm": False, "channels_last": False, "openvino": False, "cache_features": True}
-    model = {**speed, "keep_memory": False, "compile": True, **CONFIG["model"]}
+    speed = {"fold_batchnorm": False, "channels_last": False, "cache_features": True, "keep_memory": False}
+    model = {**speed, "compile": True, **CONFIG["model"]}
     data = {"cache": "ram", "cache_folder": "x", "cache_gb": 2.0, **CONFIG["data"]}
     assert read_config(written(tmp_path, model=model, data=data)) == read_config(written(tmp_path))
 
