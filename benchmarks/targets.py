@@ -42,7 +42,7 @@ class Target:
         return "not measured" if self.found is None else "met" if self.found >= self.wanted else "missed"
 
 
-def all_targets(rows: Sequence[Row], bfloat16: bool = True) -> list[Target]:
+def all_targets(rows: Sequence[Row], bfloat16: bool) -> list[Target]:
     """Every target, measured or not; rows of an earlier run do not count, nor do mixed ones without bfloat16.
 
     Args:

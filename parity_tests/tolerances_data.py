@@ -6,8 +6,8 @@ _SINE = (
     "4e-5 pixels at 225: with 255 between neighbouring pixels of noise, 1e-2 in the worst case"
 )
 _PRODUCT = (
-    "Keras on torch multiplies coordinates by the matrix as torch multiplies matrices, which on some processors rounds "
-    "once for a product and a sum: up to 4e-5 pixels at 225, as sines do on the other backends"
+    "Keras on torch makes coordinates by einsum, whose order and rounding are the processor's own: measured at 225 "
+    "pixels, einsum is 3.0e-5 from float64, a product after the other 3.4e-5, together 1.6e-2 of 255 between neighbours"
 )
 _TIES = "share of pixels: a point in the middle between two pixels goes to either by the last bit"
 _EXACT = "the same arithmetic: a single difference fails"
@@ -15,15 +15,13 @@ _DRAWS = "two samples of 4000 of one distribution come further apart once in 10 
 _INTEGERS = "ours is rounded to integers, hence 1/2; 1e-3 for the order of float32 operations"
 _RATES = "Keras keeps the rate in float32, relative precision 6e-8, and multiplies it up to 24 times"
 
+_INTERPOLATED = ("reflect", "constant", "nearest", "wrap", "noise, 160 and 225 px")
+
 _GEOMETRY: dict[str, tuple[float, str]] = {
     f"{name}:{variant}": (tolerance, reason)
     for name in ("RandomRotation", "RandomRotation-matrix", "RandomZoom", "RandomTranslation")
     for variant, tolerance, reason in (
-        ("reflect", 1e-4, _ROUNDING),
-        ("constant", 1e-4, _ROUNDING),
-        ("nearest", 1e-4, _ROUNDING),
-        ("wrap", 1e-4, _ROUNDING),
-        ("noise, 160 and 225 px", 1e-4, _ROUNDING),
+        *((variant, 1e-4, _ROUNDING) for variant in _INTERPOLATED),
         ("interpolation nearest", 1e-4, _TIES),
     )
 }
@@ -31,13 +29,13 @@ _GEOMETRY: dict[str, tuple[float, str]] = {
 _SINES: dict[str, tuple[float, str]] = {
     f"RandomRotation:{variant}/float32/{backend}": (2e-2, _SINE)
     for backend in ("jax", "tensorflow")
-    for variant in ("reflect", "constant", "nearest", "wrap", "noise, 160 and 225 px")
+    for variant in _INTERPOLATED
 }
 
 _PRODUCTS: dict[str, tuple[float, str]] = {
     f"{name}:{variant}/float32/torch": (2e-2, _PRODUCT)
     for name in ("RandomRotation", "RandomRotation-matrix")
-    for variant in ("reflect", "constant", "nearest", "wrap", "noise, 160 and 225 px")
+    for variant in _INTERPOLATED
 }
 
 TOLERANCES_DATA: dict[str, tuple[float, str]] = {
@@ -63,7 +61,7 @@ TOLERANCES_DATA: dict[str, tuple[float, str]] = {
     "augmentation-float64:ColorJitter": (5e-4, "Keras' 1e-7 beside divisors, whatever the precision"),
     "draws": (0.05, _DRAWS),
     "pipeline/float32": (1e-3, "two or three resamplings and colours, each with the roundings of its own claim"),
-    "pipeline/float32/torch": (5e-3, _PRODUCT),
+    "pipeline/float32/torch": (5e-3, _PRODUCT + "; 4.6e-3 at the 65 of these images"),
     "pipeline/float64": (1e-3, "Keras makes float32 matrices of zooms; colours as in ColorJitter"),
     "pipeline/float64/tensorflow": (5e-3, "TensorFlow takes float32 matrices alone"),
     "fused": (

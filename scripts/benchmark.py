@@ -79,10 +79,11 @@ def write(content: dict[str, Any], folder: Path) -> None:
     write_text(folder / "benchmark.md", to_markdown(content))
     if content["rows"]:
         draw(content, folder / "benchmark.png")
-    for root in list(folder.resolve().parents)[:2]:
+    folder = folder.resolve()
+    for root in list(folder.parents)[:2]:
         readme = root / "README.md"
         if readme.is_file():
-            name = folder.resolve().relative_to(root).as_posix()
+            name = folder.relative_to(root).as_posix()
             write_text(readme, with_summary(readme.read_text(encoding="utf-8"), content, name))
     print(f"written: {folder / 'benchmark.json'}, .md{', .png' if content['rows'] else ''}")
 

@@ -102,6 +102,17 @@ def test_the_readme_has_the_figures_of_the_report(content: dict[str, Any]) -> No
     assert "| head, resident | float32 |" in table
 
 
+@pytest.mark.parametrize("folder", ["docs", "docs/new"])
+def test_the_table_of_the_folder_that_was_written_is_renewed(
+    folder: str, content: dict[str, Any], tmp_path: Path
+) -> None:
+    marker = MARKER.format(folder)
+    (tmp_path / "README.md").write_text(f"{marker}\nold\n{marker}\n", encoding="utf-8")
+    (tmp_path / folder).mkdir(parents=True)
+    command().write(content, tmp_path / folder)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == f"{marker}\n{summary(content)}\n{marker}\n"
+
+
 @pytest.mark.parametrize("folder", ["docs", "docs/xeon"])
 def test_the_readme_is_up_to_date(folder: str) -> None:
     whole = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -200,7 +211,7 @@ def test_mixed_is_compared_with_the_fastest_keras_of_either_precision() -> None:
 
 def test_targets_say_plainly_what_was_missed() -> None:
     rows = _rows(select(["lightning-tl", "lightning-tl compiled", "keras-jax float32", "plain-lightning float32"]))
-    verdicts = {target.what: target.verdict for target in all_targets(rows)}
+    verdicts = {target.what: target.verdict for target in all_targets(rows, bfloat16=True)}
     assert verdicts["float32, head, resident: times the fastest Keras"] == "met"
     assert verdicts["mixed, head, resident: times the fastest Keras"] == "missed"
     assert verdicts["float32, finetune, resident: times the fastest Keras"] == "not measured"
