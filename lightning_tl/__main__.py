@@ -1,8 +1,6 @@
 """``python -m lightning_tl`` is the same as ``lightning-tl``."""
 
-import sys
-
-from lightning_tl.command import main
+from lightning_tl.command import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

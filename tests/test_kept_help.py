@@ -62,6 +62,52 @@ def test_the_second_time_it_is_the_same_text_without_torch(tmp_path: Path) -> No
     assert (slow, quick) == ("True 0", "False 0")
 
 
+PROGRAMS = ([sys.executable, "-m", "lightning_tl"], [str(Path(sys.executable).parent / "lightning-tl")])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_program_ends_at_once_with_the_whole_help_and_nothing_else(program: list[str], tmp_path: Path) -> None:
+    """Python's own end would take down all that was imported; what it would have written must be there all the same."""
+    environment = {**os.environ, FOLDER_VARIABLE: str(tmp_path), "COLUMNS": "80"}
+    run = [*program, "fit", "--help"]
+    first, again = (subprocess.run(run, env=environment, capture_output=True, text=True, check=True) for _ in range(2))
+    assert "--trainer.max_epochs" in first.stdout
+    assert first.stdout.endswith("\n")
+    assert (first.stderr, again.stderr) == ("", "")
+    assert again.stdout == first.stdout
+    assert (tmp_path / "help" / "fit.txt").read_text().partition("\n")[2] == first.stdout
+
+
+@pytest.mark.parametrize("args", [["--help"], ["fit", "--help"]])
+def test_a_reader_that_leaves_is_no_error(args: list[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, FOLDER_VARIABLE: str(tmp_path)}
+    run = [*PROGRAMS[0], *args]
+    done = subprocess.run(run, env=environment, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (command.ENDED_BY_SIGPIPE, "")
+
+
+@pytest.mark.parametrize(("status", "ended"), [(0, 0), (2, 2)])
+def test_only_a_help_that_succeeded_ends_the_process_at_once(
+    status: int, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndedError(Exception):
+        pass
+
+    def end(code: int) -> None:
+        raise EndedError(code)
+
+    monkeypatch.setattr(command.os, "_exit", end)
+    monkeypatch.setattr(command.sys, "argv", ["lightning-tl", "fit", "--help"])
+    monkeypatch.setattr(command, "main", lambda: status)
+    monkeypatch.setattr(command.gc, "disable", lambda: None)
+    with pytest.raises(EndedError if status == 0 else SystemExit) as raised:
+        command.program()
+    assert raised.value.args == (ended,)
+
+
 def test_kept_for_each_command_and_only_where_help_alone_is_asked_for(kept: Path) -> None:
     assert kept_help.print_help("fit", Parser()) == 0
     assert [path.name for path in kept.iterdir()] == ["fit.txt"]
