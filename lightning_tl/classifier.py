@@ -22,6 +22,7 @@ from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighte
 from lightning_tl.memory import keep_freed_memory
 from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
+from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
 from lightning_tl.ranks import gather, sum_over_ranks
 from lightning_tl.schedule import build_scheduler
@@ -158,6 +159,7 @@ class TransferClassifier(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Where the CPU does the work, have it find its memory again; features are of the images of one fit."""
+        warn_if_emulated(self.trainer)
         self._cache.clear()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
