@@ -133,7 +133,8 @@ class TransferCLI(TransferArguments):
         if self.trainer.is_global_zero:
             test = values["test"]
             phase_table(values["phases"])
-            print(f"accuracy of the best checkpoint on the {test['split']} split: {test['accuracy']:.4f}")
+            weights = "best checkpoint" if self.trainer.checkpoint_callbacks else "last weights"
+            print(f"accuracy of the {weights} on the {test['split']} split: {test['accuracy']:.4f}")
             print(f"run folder: {self.run_folder}")
 
     def validate(self, **kwargs: Any) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints that a run continues from bit for bit, whenever it was killed."""
 
 import os
+import pickle
 import shutil
 import signal
 import threading
@@ -54,12 +55,31 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(dirpath=folder, filename=Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Know the best so far in a run folder that was moved too: Lightning would forget it and overwrite it."""
+        """Know the best so far in another folder too: Lightning would forget it and overwrite it.
+
+        It is the file of that name in this folder where the run folder was moved, and stays where it was where the run
+        goes on in a folder that has none, or one of another run.
+        """
         folder = Path(str(self.dirpath))
-        scores = {str(folder / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
-        path = next(iter(scores), "")
-        known = {"dirpath": str(folder), "best_k_models": scores, "best_model_path": path, "kth_best_model_path": path}
+        kept = {self._where(Path(path), folder, score): score for path, score in state_dict["best_k_models"].items()}
+        path = next(iter(kept), "")
+        known = {"dirpath": str(folder), "best_k_models": kept, "best_model_path": path, "kth_best_model_path": path}
         super().load_state_dict({**state_dict, **known})
+
+    def _where(self, path: Path, folder: Path, score: Tensor) -> str:
+        """Of the checkpoint that was saved as ``path`` with ``score``."""
+        moved = folder / path.name
+        elsewhere = path.is_file() and not _has_score(moved, self.state_key, score)
+        return str(path if elsewhere else moved)
+
+
+def _has_score(path: Path, callback: str, score: Tensor) -> bool:
+    """Whether ``path`` is the checkpoint that ``callback`` has saved as its best with ``score``."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return bool(content["callbacks"][callback]["best_model_score"] == score)
+    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError):
+        return False  # not there, or no checkpoint of ours
 
 
 class LastCheckpoint(Checkpoint):

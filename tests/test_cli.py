@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from calling import run, short_fit
+from calling import CONFIG, run, short_fit
 from torchvision.io import decode_image
 from training import draw_images
 
@@ -67,6 +67,16 @@ def test_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
     assert (tmp_path / "run/results.json").is_file()
     assert not (tmp_path / "run/pictures").exists()
     run("test", "--config", "run/config.yaml", "--ckpt_path", "best", cwd=tmp_path)
+
+
+def test_without_checkpoints_the_last_weights_are_evaluated_and_it_says_so(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    config = {"phases": [{"name": "head", "epochs": 1, "lr": 0.01}], "trainer": {"enable_checkpointing": False}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **config}))
+    words = ("--config", "config.yaml", "--data.root", "images", "--trainer.default_root_dir", "run")
+    *_, accuracy, _ = run("fit", *words, cwd=tmp_path).out.strip().splitlines()
+    assert accuracy.startswith("accuracy of the last weights on the val split: ")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which weights a finished fit evaluates: the best of its own, whatever else lies in its folder."""
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ class Spoil(Callback):
 
 
 def fit_and_finish(
-    images: Path, run: Path, *callbacks: Callback, resumed: Path | None = None, **options: Any
+    images: Path, run: Path, *callbacks: Callback, resumed: Path | None = None, seed: int = 0, **options: Any
 ) -> Tensor:
     """The weights of the head that were evaluated in the end."""
     data = make_data(images)
-    model = make_model(data)
+    model = make_model(data, seed=seed)
     options = {"enable_checkpointing": bool(callbacks), **options}
     trainer = make_trainer(run, PHASES[:1], callbacks=[*callbacks, Spoil()], **options)
     trainer.fit(model, data, ckpt_path=resumed, weights_only=True)
@@ -84,6 +85,40 @@ def test_a_resumed_run_knows_its_best(images: Path, run: Path) -> None:
         warnings.filterwarnings("error", message=".*is of another fit")
         callbacks = (BestCheckpoint(folder), LastCheckpoint(folder))
         evaluated = fit_and_finish(images, run, *callbacks, resumed=folder / "last.ckpt")
+    assert torch.equal(evaluated, head_of(folder / "best.ckpt"))
+
+
+@pytest.mark.parametrize("there", ["nothing", "another run's", "no checkpoint"])
+def test_a_run_that_goes_on_in_another_folder_knows_its_best(
+    there: str, images: Path, run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where nothing is left to train its best is in the old folder still, whatever lies in the new one."""
+    new = tmp_path_factory.mktemp("new")
+    best = new / "checkpoints" / "best.ckpt"
+    if there == "another run's":
+        fit_and_finish(images, new, BestCheckpoint(best.parent), seed=1)
+    elif there == "no checkpoint":
+        best.parent.mkdir()
+        best.write_text("nothing of the kind")
+    before = best.read_bytes() if best.exists() else b""
+    callbacks = (BestCheckpoint(best.parent), LastCheckpoint(best.parent))
+    resumed = run / "checkpoints" / "last.ckpt"
+    expected = warnings.catch_warnings() if there == "nothing" else pytest.warns(UserWarning, match="is of another fit")
+    with expected:
+        evaluated = fit_and_finish(images, new, *callbacks, resumed=resumed)
+    assert torch.equal(evaluated, head_of(run / "checkpoints" / "best.ckpt"))
+    assert (best.read_bytes() if best.exists() else b"") == before
+
+
+def test_a_run_whose_folder_was_moved_knows_its_best(
+    images: Path, run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Or copied: the old one may be another run's by now."""
+    folder = tmp_path_factory.mktemp("moved") / "checkpoints"
+    shutil.copytree(run / "checkpoints", folder)
+    (run / "checkpoints" / "best.ckpt").write_text("of another")
+    callbacks = (BestCheckpoint(folder), LastCheckpoint(folder))
+    evaluated = fit_and_finish(images, folder.parent, *callbacks, resumed=folder / "last.ckpt")
     assert torch.equal(evaluated, head_of(folder / "best.ckpt"))
 
 
