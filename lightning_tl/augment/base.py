@@ -1,6 +1,7 @@
 """What every augmentation has: a draw, an apply, and the two joined as a torchvision transform."""
 
 import inspect
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +29,7 @@ def _is_image(value: object) -> bool:
     )
 
 
-class Augmentation(v2.Transform):  # type: ignore[misc]  # torchvision ships no types
+class Augmentation(v2.Transform, ABC):  # type: ignore[misc]  # torchvision ships no types
     """A random transform of images whose draws come from outside, one set for each sample.
 
     A subclass says how many uniform numbers a sample needs (``draws``), turns them into parameters
@@ -41,6 +42,7 @@ class Augmentation(v2.Transform):  # type: ignore[misc]  # torchvision ships no 
 
     _transformed_types = (_is_image,)
 
+    @abstractmethod
     def draw(self, uniforms: Tensor) -> Params:
         """Turn uniform numbers into parameters.
 
@@ -50,8 +52,8 @@ class Augmentation(v2.Transform):  # type: ignore[misc]  # torchvision ships no 
         Returns:
             Tensors of shape (batch, …), float ones in the type of ``uniforms``.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """Transform images with given parameters.
 
@@ -62,7 +64,6 @@ class Augmentation(v2.Transform):  # type: ignore[misc]  # torchvision ships no 
         Returns:
             float32 (float64 for float64 images) in [0, 255], same shape.
         """
-        raise NotImplementedError
 
     def init_args(self) -> dict[str, Any]:
         """The constructor's arguments as plain numbers, strings and lists."""
@@ -134,6 +135,7 @@ class Geometric(Augmentation):
         self.interpolation = check_name(self, "interpolation", interpolation, INTERPOLATIONS)
         self.fill_value = check_fill_value(self, fill_value)
 
+    @abstractmethod
     def matrix(self, params: Params, height: int, width: int) -> Tensor:
         """The map from pixel coordinates (x, y, 1) of the output to those of the input.
 
@@ -142,7 +144,6 @@ class Geometric(Augmentation):
         Returns:
             shape (batch, 3, 3), in the type of the parameters.
         """
-        raise NotImplementedError
 
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """Resample images by the matrix of ``params``; see ``Augmentation.apply``."""

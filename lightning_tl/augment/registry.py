@@ -75,6 +75,9 @@ def _imported(class_path: str, module: str, name: str) -> type[Augmentation]:
         raise InputError(f"augment: cannot import {class_path!r}: {error}.") from error
     if not (isinstance(found, type) and issubclass(found, Augmentation)):
         raise InputError(f"augment: {class_path!r} must be a subclass of lightning_tl.augment.Augmentation.")
+    if inspect.isabstract(found):
+        missing = " and ".join(sorted(found.__abstractmethods__))
+        raise InputError(f"augment: {class_path!r} must define {missing}, as lightning_tl.augment.Augmentation says.")
     return found
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from pictures import noise
+from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lightning_tl import augment
 from lightning_tl.augment import TRANSFORMS, Augmentation, RandomFlip, RandomRotation, from_config
+from lightning_tl.augment.base import Params
 from lightning_tl.errors import InputError
 
 EXAMPLES: list[dict[str, Any]] = [
@@ -34,6 +36,12 @@ def transform(request: pytest.FixtureRequest) -> Augmentation:
     return from_config(request.param)
 
 
+class Unfinished(Augmentation):
+    """Says how many draws a sample needs, and nothing else."""
+
+    draws = 1
+
+
 class Inverted(Augmentation):
     """A transform of one's own."""
 
@@ -42,6 +50,12 @@ class Inverted(Augmentation):
     def __init__(self, strength: float = 1.0) -> None:
         super().__init__()
         self.strength = strength
+
+    def draw(self, uniforms: Tensor) -> Params:
+        return {"strength": uniforms[:, 0] * self.strength}
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        return images + (255 - 2 * images) * params["strength"][:, None, None, None]
 
 
 def test_the_examples_are_all_there_is() -> None:
@@ -117,7 +131,9 @@ def test_pickle_and_deepcopy(transform: Augmentation) -> None:
 
 def test_a_class_of_ones_own() -> None:
     config = {"class_path": f"{Inverted.__module__}.Inverted", "init_args": {"strength": 0.5}}
-    assert from_config(config).to_config() == config
+    transform = from_config(config)
+    assert transform.to_config() == config
+    assert 100 < float(transform(torch.full((3, 4, 4), 100.0)).mean()) <= 127.5
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,7 @@ def test_a_class_of_ones_own() -> None:
         ({"class_path": "Xyz"}, ["Known are RandomFlip"]),
         ({"class_path": "no_such_module.Flip"}, ["no_such_module"]),
         ({"class_path": "torch.nn.Linear"}, ["torch.nn.Linear", "subclass"]),
+        ({"class_path": f"{__name__}.Unfinished"}, ["Unfinished' must define apply and draw"]),
         (
             {"class_path": "RandomZoom", "init_args": {"factor": 0.1}},
             ["RandomZoom", "'factor'", "height_factor"],
