@@ -241,3 +241,4 @@ def keep_previous(last: Path) -> None:
             shutil.copyfile(last, temporary)
     else:
         spare.replace(previous)
+        spare.unlink(missing_ok=True)  # it stays where both are one file: a process was killed before it wrote ``last``
