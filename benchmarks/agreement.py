@@ -16,9 +16,11 @@ from typing import Any
 
 from benchmarks.frameworks import Framework
 
-SHARED = {"float32": 1e-3, "mixed": 5e-2}
-"""Relative, of each step's loss: float32 rounding grown over the steps; bfloat16 keeps 8 bits, and Keras' mixed model
-takes the logarithm of bfloat16 probabilities."""
+SHARED = {"float32": 1e-3, "mixed": 1e-1}
+"""Relative, of each step's loss: float32 rounding grown over the steps, and the 8 bits of bfloat16. Measured in batches
+of 16 at 96 pixels, twelve steps of ``head``: Keras' own mixed model on JAX is off its float32 one by up to 0.048 (root
+mean square 0.023), lightning-tl by up to 0.059 (0.035), and by up to 0.043 (0.023) where BatchNorm is not folded: the
+folded weights are others, and so are their roundings. Whether the recipe is right is what float32 tells."""
 MARGIN = {"float32": 0.05, "mixed": 0.1}
 """Share of the reference's mean loss that own draws and other resampling may make."""
 SIGMAS = 4.0

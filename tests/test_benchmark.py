@@ -258,7 +258,8 @@ def test_quick(tmp_path: Path) -> None:
     assert {(row["phase"], row["source"]) for row in content["rows"]} == {
         (phase, source) for phase in ("head", "finetune", "predict") for source in ("resident", "files")
     }
-    assert content["startup"]
+    late = {left["measure"] for left in content["left_out"]}  # on a slow machine its time is spent by then
+    assert content["startup"] or "startup" in late
     assert {path.name for path in tmp_path.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
 
 
