@@ -24,7 +24,7 @@ def computes_in_bfloat16(capabilities: Mapping[str, Any]) -> bool | None:
 def warn_if_emulated(trainer: lightning.Trainer) -> None:
     """Say that bfloat16 will be slow, where a trainer is to compute in it on a CPU that has to imitate it.
 
-    Measured on such an Intel Xeon: a step took three times as long as in float32.
+    Measured on such an Intel Xeon, at 96 pixels: 0.47 of float32's images a second in ``head``, 0.53 in ``finetune``.
 
     Args:
         trainer: about to run.
@@ -34,7 +34,7 @@ def warn_if_emulated(trainer: lightning.Trainer) -> None:
         return
     if computes_in_bfloat16(torch.cpu.get_capabilities()) is False:
         rank_zero_warn(
-            f"trainer.precision: {asked} is slower than float32 here, by a multiple: this processor has no arithmetic "
+            f"trainer.precision: {asked} is slower than float32 here, about twice: this processor has no arithmetic "
             "in bfloat16 and imitates it. Use 32-true.",
             category=UserWarning,
         )
