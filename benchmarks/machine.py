@@ -25,6 +25,10 @@ UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 """What must be equal for two runs to be of one machine."""
 
 
+BLOCKS = ("validation", "startup", "time_to_accuracy", "growth", "scaling", "means")
+"""Of measures beside the rows, which a run may leave to an earlier one."""
+
+
 class DifferentMachinesError(ValueError):
     """Two reports that may not be compared."""
 
@@ -34,7 +38,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
-        "vector_units": [unit for unit in UNITS if unit in _cpuinfo("flags").split()],
+        "vector_units": [unit for unit in UNITS if unit in (_cpuinfo("flags") or _cpuinfo("Features")).split()],
         "cores": cores,
         "threads": threads,
         "memory_gb": _memory_gb(),
@@ -82,13 +86,17 @@ def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     again = [block for block in TABLES if new.get(block) and old.get(block)]
     tables = {"rows": old["rows"], **{block: _joined(new[block], old[block]) for block in again}}
     refused = {item["framework"] for item in new["refused"]}
+    asked = refused | {f"{row['framework']} {row['precision']}" for row in (*new["rows"], *new.get("agreement", ()))}
+    tables["refused"] = [*new["refused"], *(item for item in old["refused"] if item["framework"] not in asked)]
     tables["rows"] = [row for row in tables["rows"] if f"{row['framework']} {row['precision']}" not in refused]
     kept = any("earlier" in row for row in tables["rows"])
     earlier = {"earlier_load": old.get("earlier_load", old["load"])} if kept else {}
     measured = {key: value for key, value in new.items() if value not in ({}, [])}
     if not new["rows"]:  # the load is that of the rows
         measured.pop("load", None)
-    return {**earlier, **old, **measured, **tables}
+    lent = [block for block in BLOCKS if new["rows"] and old.get(block) and block not in measured]
+    lent = sorted({*lent, *(block for block in old.get("lent", ()) if block not in measured)})
+    return {**earlier, **old, **measured, **tables, "lent": lent}
 
 
 def require_same_block(block: str, new: Mapping[str, Any], old: Mapping[str, Any], accuracy: bool) -> None:

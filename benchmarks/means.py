@@ -40,6 +40,9 @@ MEANS = (
     Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}),
     Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}, precision="mixed"),
     Means(
+        "without that layout: channels last", "resident", {**PLAIN_LAYOUT, "channels_last": False}, PLAIN_LAYOUT
+    ),  # as in networks whose blocks it does not suit
+    Means(
         "without that layout: TensorFlow's padding without a padded copy",
         "resident",
         {**PLAIN_LAYOUT, "padded_copies": True},

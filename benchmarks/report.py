@@ -70,6 +70,8 @@ def _machine(content: Content) -> str:
             "Rows with * are of an earlier run on this machine, and so are their ratios; in its worst measurement "
             f"other programs took {content['earlier_load']['other_programs'][1]:.0%}."
         )
+    if content.get("lent"):
+        lines.append(f"These tables are of an earlier run on this machine as a whole: {', '.join(content['lent'])}.")
     if max(other, idle) > NOISE:
         lines.append("**The machine was not quiet: these figures are no evidence.**")
     return "\n".join(lines)

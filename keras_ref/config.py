@@ -16,7 +16,7 @@ import yaml
 from keras_ref.errors import InputError
 from keras_ref.options import DataConfig, ModelConfig, check, whole
 from keras_ref.phase import Phase, make_phases
-from keras_ref.trainer import HARMLESS, NEUTRAL, check_trainer
+from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING, check_trainer
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
     _check_keys(values, "", [*_BLOCKS, *_IGNORED])
     trainer, keras_block = values.get("trainer") or {}, values.get("keras") or {}
     _check_keys(keras_block, "keras.", ["draws"])
-    _check_keys(trainer, "trainer.", [*HARMLESS, *NEUTRAL, "max_epochs"])
+    _check_keys(trainer, "trainer.", [*HARMLESS, *NEUTRAL, *DEVICES, *WATCHING, "max_epochs"])
     phases = make_phases(values.get("phases") or ())
-    check_trainer(trainer, sum(phase.epochs for phase in phases))
+    data = DataConfig(**_known(values.get("data"), "data.", DataConfig))
+    check_trainer(trainer, sum(phase.epochs for phase in phases), data.batch_size_is == "global")
     return Config(
         model=ModelConfig(**_known(values.get("model"), "model.", ModelConfig)),
-        data=DataConfig(**_known(values.get("data"), "data.", DataConfig)),
+        data=data,
         phases=phases,
         seed=values.get("seed_everything", Config.seed),
         root=str(trainer.get("default_root_dir") or Config.root),

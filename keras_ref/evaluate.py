@@ -66,7 +66,7 @@ def collect(model: Any, batches: Sequence[Batches], label_smoothing: float) -> P
     """Predict whole splits and join them, sorted by index.
 
     differs: lightning_tl joins the batches of its predict step, whose loss comes from logits; here there are
-    probabilities alone, clipped as Keras' loss clips them.
+    probabilities alone, clipped where Keras' loss clips them.
     """
     index = np.concatenate([part.indices for part in batches])
     label = batches[0].source.labels[index]
@@ -82,7 +82,8 @@ def cross_entropy(
     """Each image's part of the validation loss, (images,)."""
     classes = probabilities.shape[1]
     target = np.eye(classes)[label] * (1 - label_smoothing) + label_smoothing / classes
-    epsilon = keras.config.epsilon()
+    # Keras' loss clips probabilities, but on TensorFlow it finds the logits that they were made of.
+    epsilon = float(np.finfo(np.float32).tiny) if keras.backend.backend() == "tensorflow" else keras.config.epsilon()
     losses: NDArray[np.float32] = -(target * np.log(probabilities.clip(epsilon, 1 - epsilon))).sum(axis=1)
     return losses.astype(np.float32)
 

@@ -12,7 +12,7 @@ RESIZE_MODES = ("stretch", "crop", "pad")
 BATCH_SIZES = ("per_device", "global")
 """One and the same on the one device of the reference."""
 BACKBONE = "torchvision/mobilenet_v2"
-"""The one network that Keras has too, under torchvision's name, any width."""
+"""The one network that Keras has too, under torchvision's name."""
 TIMM_ALPHAS = {
     "timm/mobilenetv2_035": 0.35,
     "timm/mobilenetv2_050": 0.5,
@@ -21,6 +21,8 @@ TIMM_ALPHAS = {
     "timm/mobilenetv2_140": 1.4,
 }
 """The same network under timm's names, each of one width."""
+FILTERS = (16, 24, 32, 64, 96, 160, 320)
+"""Channels of MobileNetV2's stages at width 1 (Sandler et al., arXiv:1801.04381, table 2)."""
 DATASET = "lightning_tl.data.digits.Digits"
 """The one data set that is no folder; ``keras_ref.data.digits`` has its images."""
 
@@ -57,6 +59,9 @@ class ModelConfig:
         check(_number(smoothing) and 0 <= smoothing < 1, "model.label_smoothing", "a share in [0, 1)", smoothing)
         unknown = sorted(set(self.backbone_args or {}) - ({"width_mult"} if self.backbone == BACKBONE else set()))
         check(not unknown, "model.backbone_args", f"nothing but width_mult of {BACKBONE}", unknown)
+        alike = all(_divisible(int(filters * self.alpha)) == _divisible(filters * self.alpha) for filters in FILTERS)
+        hint = "at which Keras and torchvision round all channels alike, such as 0.25, 0.5, 0.75 or 1"
+        check(alike, "model.backbone_args", f"a width_mult {hint}", self.alpha)
 
     @property
     def alpha(self) -> float:
@@ -144,3 +149,9 @@ def check(good: bool, name: str, wanted: str, received: object) -> None:
     """Raise InputError, naming the key and saying what is wanted, unless it is good."""
     if not good:
         raise InputError(f"{name}: {wanted} is needed. Received: {received!r}.")
+
+
+def _divisible(channels: float) -> int:
+    """Rounded to a multiple of 8, at most 10 % down, as Keras and torchvision do."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded

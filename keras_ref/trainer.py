@@ -9,11 +9,10 @@ from typing import Any
 from keras_ref.errors import InputError
 
 HARMLESS = (
-    "accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "num_sanity_val_steps",
-    "log_every_n_steps", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
-    "enable_autolog_hparams", "gradient_clip_algorithm", "deterministic", "benchmark", "inference_mode",
-    "use_distributed_sampler", "profiler", "detect_anomaly", "barebones", "plugins", "sync_batchnorm",
-    "reload_dataloaders_every_n_epochs", "default_root_dir", "model_registry",
+    "accelerator", "strategy", "logger", "num_sanity_val_steps", "log_every_n_steps", "enable_checkpointing",
+    "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams", "gradient_clip_algorithm",
+    "deterministic", "benchmark", "inference_mode", "use_distributed_sampler", "profiler", "detect_anomaly",
+    "barebones", "sync_batchnorm", "reload_dataloaders_every_n_epochs", "default_root_dir", "model_registry",
 )  # fmt: skip
 """Where and how Lightning runs: not what is computed."""
 
@@ -37,18 +36,44 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 """Values at which a setting changes nothing. ``1`` batch is no ``1.0``, all of them."""
 
 
-def check_trainer(values: Mapping[str, Any], epochs: int) -> None:
+DEVICES: dict[str, tuple[Any, ...]] = {"devices": (None, "auto", 1, "1"), "num_nodes": (None, 1)}
+"""Likewise, unless the global batch is fixed, which any number of devices divides among them."""
+
+WATCHING = {
+    "callbacks": (
+        "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "LearningRateMonitor",
+        "DeviceStatsMonitor", "ThroughputMonitor", "ModelCheckpoint", "OnExceptionCheckpoint", "RunProgressBar",
+    ),
+    "plugins": (
+        "SLURMEnvironment", "LightningEnvironment", "TorchElasticEnvironment", "KubeflowEnvironment", "LSFEnvironment",
+        "MPIEnvironment", "XLAEnvironment", "TorchCheckpointIO", "AsyncCheckpointIO", "RunCheckpointIO",
+    ),
+}  # fmt: skip
+"""Classes that look on, save or find the other processes; of others nobody knows what they change."""
+
+
+def check_trainer(values: Mapping[str, Any], epochs: int, fixed_batch: bool = False) -> None:
     """Refuse settings that the reference does not follow.
 
     Args:
         values: the block; its keys are known.
         epochs: of all phases together, which own their number.
+        fixed_batch: whether ``data.batch_size`` is that of all devices together.
 
     Raises:
         InputError: a setting that would change the numbers, named.
     """
-    for key, neutral in {**NEUTRAL, "max_epochs": (None, -1, epochs)}.items():
+    devices = {} if fixed_batch else DEVICES
+    for key, neutral in {**NEUTRAL, **devices, "max_epochs": (None, -1, epochs)}.items():
         value = values.get(key)
         if not any(value == known and type(value) is type(known) for known in neutral):
             known = ", ".join("null" if item is None else str(item) for item in neutral)
             raise InputError(f"trainer.{key}: the reference does not follow it; give {known}. Received: {value!r}.")
+    for key, watching in WATCHING.items():
+        value = values.get(key) or []
+        for item in value if isinstance(value, list) else [value]:
+            path = item.get("class_path") if isinstance(item, Mapping) else item
+            if str(path).rpartition(".")[2] not in watching:
+                raise InputError(
+                    f"trainer.{key}: the reference cannot tell what it changes; leave it out. Received: {item!r}."
+                )

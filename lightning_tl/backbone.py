@@ -14,7 +14,7 @@ from lightning_tl.errors import InputError
 from lightning_tl.foldable import find_pairs
 from lightning_tl.folding import Pair, fold_frozen
 from lightning_tl.frozen_blocks import find_blocks
-from lightning_tl.keras_layers import torch_modules
+from lightning_tl.keras_layers import same_widths, torch_modules
 from lightning_tl.padding import SameConv2d, pad_without_copies
 
 Convention = Literal["keras", "torch"]
@@ -58,14 +58,15 @@ class Backbone(nn.Module):
         self.name, self.convention, self.image_size = name, convention, image_size
         self._pairs: tuple[Pair, ...] = ()
         self.library, _, self.model_name = name.partition("/")
-        if convention == "keras" and not self.counts_as_keras:
-            raise InputError(
-                f"backbone: only MobileNetV2 has the keras convention. Received: {name} with weights or "
-                "convention of Keras; use torch weights, or torchvision/mobilenet_v2 or timm/mobilenetv2_*."
-            )
-        self.net = _build(self.library, self.model_name, convention, image_size, dict(options or {}))
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
         self.width = float((options or {}).get("width_mult", 1.0))
+        if convention == "keras" and not self.counts_as_keras:
+            raise InputError(
+                f"backbone: only MobileNetV2 has the keras convention. Received: {name} (width {self.width:g}) with "
+                "weights or convention of Keras; use torch weights, or torchvision/mobilenet_v2, at a width at which "
+                "Keras has as many channels, or timm/mobilenetv2_*."
+            )
+        self.net = _build(self.library, self.model_name, convention, image_size, dict(options or {}))
         hold_statistics(self.net)
         pad_without_copies(self.net)
         self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
@@ -84,7 +85,7 @@ class Backbone(nn.Module):
     @property
     def counts_as_keras(self) -> bool:
         """Whether Keras has this network too, so that layers are counted by Keras' own list."""
-        return self.name == "torchvision/mobilenet_v2" or (
+        return (self.name == "torchvision/mobilenet_v2" and same_widths(self.width)) or (
             self.library == "timm" and self.model_name.split(".")[0] in KERAS_TIMM_MODELS
         )
 
@@ -194,7 +195,7 @@ def _build(
         raise InputError(
             f"backbone: {library}/{name} cannot be built for images of {size} with options {options}: {error}."
         ) from error
-    raise InputError(_unknown(f"{library}/{name}" if name else library))
+    raise InputError(unknown_backbone(f"{library}/{name}" if name else library))
 
 
 def _timm(name: str, size: tuple[int, int], options: dict[str, Any]) -> nn.Module:
@@ -207,7 +208,8 @@ def _timm(name: str, size: tuple[int, int], options: dict[str, Any]) -> nn.Modul
     return timm.create_model(name, pretrained=False, num_classes=0, **options)  # type: ignore[no-any-return]
 
 
-def _unknown(name: str) -> str:
+def unknown_backbone(name: str) -> str:
+    """What to say of a ``<library>/<name>`` that there is not: its nearest names."""
     known = ["torchvision/mobilenet_v2", *(f"timm/{model}" for model in timm.list_models())]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
     near = near or difflib.get_close_matches(f"timm/{name}", known, n=3, cutoff=0.3)

@@ -116,6 +116,7 @@ class TransferCLI(TransferArguments):
             with runfolder.writing(self.run_folder):
                 runfolder.check_space(self.run_folder, self.model)
                 self.datamodule.write_split(self.run_folder / "split.csv")
+        runfolder.release_claims()
 
     def fit(self, **kwargs: Any) -> None:
         """Train, from the checkpoint if one was given."""
@@ -127,7 +128,9 @@ class TransferCLI(TransferArguments):
         if self.trainer.fast_dev_run or self.trainer.interrupted:  # type: ignore[attr-defined]
             return
         self.run_folder = Path(self.trainer.strategy.broadcast(str(self.run_folder)))
-        phases = self.phases.results() or results_from(self.run_folder / "checkpoints" / runfolder.LAST)
+        phases, last = self.phases.results(), self.run_folder / "checkpoints" / runfolder.LAST
+        if not phases and last.is_file():  # trained in other processes, whose callback has stayed there
+            phases = results_from(last)
         pictures = self._get(self.config_init, "pictures")
         values = finish_fit(self.trainer, self.model, self.datamodule, self.run_folder, phases, pictures)
         if self.trainer.is_global_zero:
@@ -149,6 +152,9 @@ class TransferCLI(TransferArguments):
         """Write predictions.csv for every image under the root, or what was asked for of the PATHs."""
         if self.paths is not None:
             self._predict_paths(self.paths)
+            return
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]  # which leaves nothing behind
+            self.trainer.predict(self.model, datamodule=self.datamodule)
             return
         output = finish_predict(self.trainer, self.model, self.datamodule, self.run_folder)
         if self.trainer.is_global_zero:
@@ -191,6 +197,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"lightning-tl: {str(ended) or 'ended by SIGTERM'}", file=sys.stderr)
         # Lightning kills the process that has started the others on one machine where one of those reports a failure.
         return ENDED_BY_SIGTERM if os.environ.get("LOCAL_RANK", "0") == "0" else 0
+    finally:
+        runfolder.release_claims()
     return 0
 
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.evaluate import Predictions, collect
+from lightning_tl.sigterm import EndPrediction, with_callbacks
+
+ENDED = "ended by SIGTERM before its predictions were written"
 
 
 class PredictionFile(Callback):
@@ -54,27 +57,28 @@ def predict_all(trainer: lightning.Trainer, model: TransferClassifier, folder: P
         model: whose ``predict_step`` is run.
         folder: for that file, which is removed.
         **options: of ``Trainer.predict``.
+
+    Raises:
+        SIGTERMException: a rank was told to end.
     """
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         return _by_way_of_a_file(trainer, model, folder / ".predictions.pt", **options)
-    batches = trainer.predict(model, **options)
+    with with_callbacks(trainer, EndPrediction(ENDED)):
+        batches = trainer.predict(model, **options)
     assert batches is not None
     flat = [batch for loader in batches for batch in loader] if isinstance(batches[0], list) else batches
     return collect(flat)  # type: ignore[arg-type]
 
 
 def _by_way_of_a_file(trainer: lightning.Trainer, model: TransferClassifier, path: Path, **options: Any) -> Predictions:
-    file = PredictionFile(path)
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
     loggers, trainer.loggers = trainer.loggers, []  # in new processes they would begin the run's logs anew
-    callbacks.append(file)
     try:
-        trainer.predict(model, return_predictions=False, **options)
+        with with_callbacks(trainer, PredictionFile(path), EndPrediction(ENDED)):
+            trainer.predict(model, return_predictions=False, **options)
         if options.get("ckpt_path"):  # which those processes have loaded, as trainer.predict in this one would have
             content = torch.load(options["ckpt_path"], map_location="cpu", weights_only=True)
             model.load_state_dict(content["state_dict"])
         return collect(torch.load(path, weights_only=True))
     finally:
-        callbacks.remove(file)
         trainer.loggers = loggers
         path.unlink(missing_ok=True)

@@ -19,8 +19,13 @@ def check_strategy(strategy: Strategy) -> None:
     """Only strategies that keep the whole model on every device can be wrapped anew at a phase change.
 
     Raises:
-        InputError: the strategy divides the model.
+        InputError: the strategy divides the model, or would put other layers in place of BatchNorm.
     """
+    if getattr(strategy, "_layer_sync", None) is not None:
+        raise InputError(
+            "trainer.sync_batchnorm: BatchNorm is in inference mode in every phase, so there are no statistics to "
+            "share; Lightning would put layers in its place that compute them all the same. Leave it out."
+        )
     whole = isinstance(strategy, (SingleDeviceStrategy, DDPStrategy)) and not isinstance(strategy, DeepSpeedStrategy)
     if not whole:
         _refuse_strategy(type(strategy).__name__)

@@ -146,6 +146,14 @@ def divisible(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+def same_widths(alpha: float) -> bool:
+    """Whether Keras and torchvision round the channels of every stage alike at this width multiplier.
+
+    Keras truncates ``channels * alpha`` first: 0.56 makes 8 of 16 channels, and 16 in torchvision.
+    """
+    return all(divisible(int(filters * alpha)) == divisible(filters * alpha) for _, filters, _, _ in BLOCKS)
+
+
 @dataclass(frozen=True)
 class _Block:
     index: int

@@ -180,8 +180,9 @@ class PhasedFinetuning(Callback):
         self._enter(trainer.lightning_module, index)
         self._best.load_state_dict(state_dict["best"])
         self._stopping.load_state_dict(state_dict["stopper"])
-        if state_dict["ends"][index] < self.plan.ends[index] and self._stopping.stops:
-            self.plan.end_phase(index, state_dict["ends"][index])
+        end, planned = state_dict["ends"][index], self.plan.start(index) + int(state_dict["phases"][index]["epochs"])
+        if end < planned and self._stopping.stops:  # by its own config, whatever ours has made of its epochs
+            self.plan.end_phase(index, end)
         trainer.fit_loop.max_epochs = self.plan.epochs
 
     def _set_epochs(self, trainer: lightning.Trainer) -> None:

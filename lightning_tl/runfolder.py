@@ -1,9 +1,10 @@
 """The run folder: where it is, whether it can be written, and what a run's files are called."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torch import nn
@@ -12,12 +13,18 @@ from lightning_tl.errors import InputError
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
+CLAIM = ".claimed"
+"""In a run folder from when it is chosen until the run has written something else; a killed process may leave it."""
+_claims: list[Path] = []
+
 HEADROOM = 64 * 2**20
 """Bytes beyond the checkpoints that a run may need: logs, predictions, pictures."""
 
 
 def choose_run_folder(root: str | Path) -> Path:
-    """``root`` itself when it is new or empty, else the first unused ``root/run_N``; created and writable.
+    """``root`` itself when it is new or empty, else the first such ``root/run_N``; created, and no other run's.
+
+    Two runs that begin at once get two folders: each marks its own until ``release_claims``.
 
     Raises:
         InputError: the folder cannot be created or written, or its name is no UTF-8.
@@ -28,11 +35,28 @@ def choose_run_folder(root: str | Path) -> Path:
             f"trainer.default_root_dir: {str(root)!r} is no UTF-8, which the files of a run need. Give another folder."
         )
     with writing(root):
-        used = root.exists() and (not root.is_dir() or any(root.iterdir()))
-        numbered = (root / f"run_{n}" for n in range(1, 10**9))
-        folder = next(path for path in numbered if not path.exists()) if used else root
-    check_writable(folder)
-    return folder
+        numbered = (root / f"run_{n}" for n in itertools.count(1))
+        return next(folder for folder in itertools.chain([root], numbered) if _claimed(folder))
+
+
+def release_claims() -> None:
+    """Let go of the folders that were chosen: they hold a run by now, or never will."""
+    while _claims:
+        _claims.pop().unlink(missing_ok=True)
+
+
+def _claimed(folder: Path) -> bool:
+    """Take a new or empty folder, unless another run is quicker: it decodes its images before it writes anything."""
+    with suppress(FileExistsError):
+        folder.mkdir(parents=True)
+    if not folder.is_dir() or any(folder.iterdir()):
+        return False
+    claim = folder / CLAIM
+    with suppress(FileExistsError):
+        claim.open("x").close()
+        _claims.append(claim)
+        return True
+    return False
 
 
 def check_writable(folder: Path) -> None:

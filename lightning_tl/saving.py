@@ -3,8 +3,6 @@
 import os
 import pickle
 import shutil
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from lightning_tl.errors import InputError
 from lightning_tl.files import replacing
 from lightning_tl.runfolder import BEST, LAST, PREVIOUS
+from lightning_tl.sigterm import Sigterm
 
 StrPath = str | Path
 
@@ -105,27 +104,26 @@ class LastCheckpoint(Checkpoint):
             raise InputError(f"checkpoint_every_n_steps: a number of optimizer steps, or 0. Received: {every_n_steps}.")
         self.path = Path(folder) / LAST
         self.every_n_steps = every_n_steps
-        self._told_to_end = False
+        self._sigterm = Sigterm()
         self._saved_step = 0
         self._last_is_whole = False
         self._metrics: dict[str, Tensor] = {}
-        self._handler: Any = None
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Nobody has been told to end."""
-        self._told_to_end = False
+        self._sigterm = Sigterm()
 
     def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen for SIGTERM already."""
-        self._listen()
+        self._sigterm.listen()
 
     def on_sanity_check_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Give SIGTERM back: a run that is over does not train."""
-        self._restore_handler()
+        self._sigterm.restore()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen for SIGTERM; clean up after a process that was killed while it wrote."""
-        self._listen()
+        self._sigterm.listen()
         trainer.callback_metrics.update(self._metrics)
         self._saved_step = trainer.global_step
         resumed_from = Path(trainer.ckpt_path or "")
@@ -158,7 +156,7 @@ class LastCheckpoint(Checkpoint):
         if loop.batch_progress.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher):
             return
         due = 0 < self.every_n_steps <= trainer.global_step - self._saved_step
-        told = self._told(trainer)
+        told = self._sigterm.told(trainer)
         if due or told:
             self._save(trainer)
         self._end_if_told(trainer)
@@ -170,14 +168,14 @@ class LastCheckpoint(Checkpoint):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the end of training."""
         self._save(trainer)
-        self._restore_handler()
+        self._sigterm.restore()
         self._end_if_told(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Give SIGTERM back."""
-        self._restore_handler()
+        self._sigterm.restore()
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
@@ -198,20 +196,8 @@ class LastCheckpoint(Checkpoint):
         """Keep the last metrics until training starts, before which Lightning clears its own."""
         self._metrics = checkpoint.get("callback_metrics", {})
 
-    def _listen(self) -> None:
-        """Note SIGTERM, in place of Lightning, whose handler talks to other ranks in the middle of a step."""
-        if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
-            self._handler = signal.signal(signal.SIGTERM, self._note)
-
-    def _note(self, *_: Any) -> None:
-        self._told_to_end = True
-
-    def _told(self, trainer: lightning.Trainer) -> bool:
-        """Whether any rank was told to end, the same on all."""
-        return trainer.strategy.reduce_boolean_decision(self._told_to_end, all=False)
-
     def _end_if_told(self, trainer: lightning.Trainer) -> None:
-        if self._told(trainer):
+        if self._sigterm.told(trainer):
             after = f"; {self.path} continues the run" if self.path.is_file() else " before the first checkpoint"
             raise SIGTERMException(f"ended by SIGTERM{after}")
 
@@ -223,11 +209,6 @@ class LastCheckpoint(Checkpoint):
             keep_previous(self.path)
         trainer.save_checkpoint(self.path, weights_only=False)  # all of the state
         self._last_is_whole, self._saved_step = True, trainer.global_step
-
-    def _restore_handler(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
-            self._handler = None
 
 
 def keep_previous(last: Path) -> None:

@@ -12,6 +12,15 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from lightning_tl.ranks import gather
 
 
+class BatchMean(MeanMetric):
+    """The mean over the samples of all batches, and NaN if one of them was: MeanMetric would leave that batch out."""
+
+    def update(self, value: Tensor, weight: int) -> None:  # type: ignore[override]
+        """Add a batch's mean, a scalar, that stands for ``weight`` samples."""
+        self.mean_value += value.to(self.mean_value.dtype) * weight
+        self.weight += weight
+
+
 class StageMetrics(nn.Module):
     """What one stage adds up over an epoch.
 
@@ -23,7 +32,7 @@ class StageMetrics(nn.Module):
     def __init__(self, stage: str, num_classes: int) -> None:
         super().__init__()
         self.stage = stage
-        self.loss = MeanMetric()
+        self.loss = BatchMean()
         self.scores = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(num_classes, average="micro"),

@@ -68,7 +68,6 @@ def train(package: str, config: str, args: Sequence[str], folder: Path, **enviro
     done = subprocess.run(
         [*command, *args],
         env={**os.environ, **quiet, **environment},
-        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -33,12 +33,17 @@ def main() -> int:
 
 def save(config_path: Path, root: str | None, output: Path, samples: int, epochs: int) -> None:
     """Augment the first ``samples`` images of epoch 0 as training with this config would."""
-    config = yaml.safe_load(config_path.read_text())
-    settings = {**config["data"], **({"root": root} if root else {}), "num_workers": 0, "batch_size": samples}
+    try:
+        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config: {config_path} cannot be read: {error.strerror}.") from error
+    settings = {**config.get("data", {}), **({"root": root} if root else {}), "num_workers": 0, "batch_size": samples}
     seed = config.get("seed_everything", 0)
     batch = next(iter(ImageFolderDataModule(**settings, seed=seed).train_dataloader()))
-    model = config["model"]
-    pipeline = AugmentationPipeline([from_config(item) for item in model["augment"]], model.get("fused", True))
+    model = config.get("model") or {}
+    pipeline = AugmentationPipeline(
+        [from_config(item) for item in model.get("augment") or []], model.get("fused", True)
+    )
     with torch.no_grad():
         save_grid(output, batch["image"], batch["index"], pipeline, seed, epochs)
 

@@ -4,7 +4,7 @@ README's table is written with docs/, from the same file. A run that is ended le
 docs/benchmark.partial.json, which --merge takes.
 
     python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
-    python scripts/benchmark.py --quick      # a look in five minutes
+    python scripts/benchmark.py --quick      # a look in five minutes, at runs/benchmark
 
 The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments.
 """
@@ -38,6 +38,7 @@ NUMBERS = ("rounds", "steps", "skip", "warmup", "batch_size", "image_size", "thr
 def main(args: Sequence[str] | None = None) -> int:
     """Measure and write; the exit code."""
     options = _parser().parse_args(args)
+    options.output = options.output or ROOT / ("runs/benchmark" if options.quick else "docs")
     try:
         content = measure(options)
     except ValueError as error:
@@ -82,7 +83,7 @@ def write(content: dict[str, Any], folder: Path) -> None:
     folder = folder.resolve()
     for root in list(folder.parents)[:2]:
         readme = root / "README.md"
-        if readme.is_file():
+        if readme.is_file() and content["rows"]:
             name = folder.relative_to(root).as_posix()
             write_text(readme, with_summary(readme.read_text(encoding="utf-8"), content, name))
     print(f"written: {folder / 'benchmark.json'}, .md{', .png' if content['rows'] else ''}")
@@ -105,7 +106,11 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, help="Keras' .h5 file; default: that of LIGHTNING_TL_ASSETS, else random ones"
     )
     parser.add_argument("--merge", type=Path, help="a benchmark.json of this machine that lends what is not measured")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for benchmark.{json,md,png}")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for benchmark.{json,md,png}; default: docs, and README; runs/benchmark with --quick",
+    )
     return parser
 
 

@@ -148,6 +148,12 @@ def test_keras_convention_is_for_mobilenetv2_alone() -> None:
         Backbone("timm/resnet10t", "keras", SIZE)
 
 
+def test_widths_at_which_keras_has_other_channels_are_torch_networks() -> None:
+    assert not Backbone("torchvision/mobilenet_v2", "torch", SIZE, {"width_mult": 0.56}).counts_as_keras
+    with pytest.raises(InputError, match=r"only MobileNetV2 has the keras convention.*\(width 0.56\)"):
+        Backbone("torchvision/mobilenet_v2", "keras", SIZE, {"width_mult": 0.56})
+
+
 def test_options_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="cannot be built"):
         Backbone("torchvision/mobilenet_v2", "torch", SIZE, {"widht_mult": 0.35})

@@ -165,6 +165,18 @@ def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any])
     assert joined["rows"][-1] == content["rows"][0]
 
 
+def test_joined_reports_say_which_tables_are_earlier_and_forget_what_was_refused(content: dict[str, Any]) -> None:
+    again = f"{content['rows'][0]['framework']} {content['rows'][0]['precision']}"
+    reasons = [{"framework": name, "reason": "its loss"} for name in (again, "fastai float32")]
+    old = {**content, "refused": reasons, "growth": [{"framework": "lightning-tl"}]}
+    joined = merge({**content, "refused": [], "growth": []}, old)
+    assert joined["refused"] == reasons[1:]
+    assert joined["lent"] == ["growth"]
+    assert "These tables are of an earlier run on this machine as a whole: growth." in to_markdown(joined)
+    anew = merge({**content, "growth": [{"framework": "lightning-tl"}]}, joined)
+    assert anew["lent"] == []
+
+
 def test_the_command_refuses_another_machine_before_it_measures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,10 @@ def test_fast_dev_run_leaves_nothing_behind(workplace: Path, tmp_path: Path) -> 
     )
     run("fit", *args, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
+    before = {path: path.read_bytes() for path in (workplace / "run").rglob("*") if path.is_file()}
+    best = ("--ckpt_path", "best", "--trainer.default_root_dir", "run", "--trainer.fast_dev_run", "1")
+    run("predict", "--data.root", "images", *best, cwd=workplace)
+    assert {path: path.read_bytes() for path in (workplace / "run").rglob("*") if path.is_file()} == before
 
 
 def test_the_printed_config_runs_again(workplace: Path, tmp_path: Path) -> None:

@@ -1,11 +1,18 @@
 """Predictions that come from processes of their own."""
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from training import draw_images, make_data, make_model, make_trainer
 
 from lightning_tl.collect import predict_all
+from lightning_tl.sigterm import EndPrediction
 
 
 def test_spawned_processes_leave_the_model_with_the_weights_that_have_predicted(tmp_path: Path) -> None:
@@ -26,3 +33,31 @@ def test_spawned_processes_leave_the_model_with_the_weights_that_have_predicted(
     assert model.head.weight.abs().max() > 0
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert not list(tmp_path.glob(".*"))
+
+
+class ToldToEnd(Callback):
+    """The process is told to end before a batch."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *_: int) -> None:
+        self.batches += 1
+        if batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_prediction_ends_after_the_batch_in_which_it_is_told_to(tmp_path: Path) -> None:
+    """Lightning's own loop would go on to its end, and be killed."""
+    data = make_data(draw_images(tmp_path / "images", count=10))
+    told = ToldToEnd()
+    trainer = make_trainer(tmp_path, callbacks=[told])
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SIGTERMException, match="ended by SIGTERM before its predictions were written"):
+        predict_all(trainer, make_model(data), tmp_path, dataloaders=[data.train_dataloader()])
+    assert told.batches == 2 < len(data.train_dataloader())
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not [callback for callback in trainer.callbacks if isinstance(callback, EndPrediction)]
+    trainer.callbacks.remove(told)
+    again = predict_all(trainer, make_model(data), tmp_path, dataloaders=[data.train_dataloader()])
+    assert len(again.index) == 24

@@ -38,6 +38,22 @@ def test_resuming_continues_phase_optimizer_and_record(fit: Fit, images: Path, t
         ]
 
 
+@pytest.mark.parametrize("patience", [5, None], ids=["early stopping", "without"])
+def test_a_run_that_is_over_goes_on_with_more_epochs(
+    fit: Fit, images: Path, tmp_path: Path, patience: int | None
+) -> None:
+    """A phase that came to its planned end was not stopped early."""
+    stop = {} if patience is None else {"early_stopping": {"patience": patience}}
+    save = ModelCheckpoint(tmp_path / "saved", save_last=True)
+    fit([PHASES[0], {**PHASES[1], **stop}], callbacks=[save], enable_checkpointing=True)
+    longer, rest, data = [PHASES[0], {**PHASES[1], **stop, "epochs": 4}], EpochRecorder(), make_data(images)
+    again = ModelCheckpoint(tmp_path / "saved", save_last=True)
+    trainer = make_trainer(tmp_path, longer, callbacks=[rest, again], enable_checkpointing=True)
+    trainer.fit(make_model(data), data, ckpt_path=str(tmp_path / "saved" / "last.ckpt"), weights_only=True)
+    assert len(rest.losses) == 2
+    assert trainer.current_epoch == 6
+
+
 def test_resuming_with_other_phases_is_refused(fit: Fit, images: Path, tmp_path: Path) -> None:
     save = ModelCheckpoint(tmp_path / "saved", save_last=True)
     fit(callbacks=[save], enable_checkpointing=True)

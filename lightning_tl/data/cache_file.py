@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +16,13 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_tl.data.cache import GIGABYTE, ImageSettings, Pixels, decode_into
 from lightning_tl.data.check import BadImage
+from lightning_tl.data.decode import why_undecodable
 from lightning_tl.files import replacing, write_text
 
 FORMAT = 1
 """Counts the changes of decoding, resizing and file format that make older files useless."""
+ABANDONED = 24 * 3600.0
+"""Seconds after which a half-written file is taken to be of a writer that was killed."""
 
 
 def keep_on_disk(
@@ -52,7 +56,7 @@ def keep_on_disk(
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(file.with_suffix(".lock")):
             found = _open(file, paths, settings)
-            if found is None:
+            if found is None or _decode_now(found.bad, root):
                 _make_room(folder, limit - needed, needed)
                 _write(file, paths, root, settings)
                 found = _open(file, paths, settings)
@@ -95,12 +99,18 @@ def _open(file: Path, paths: Sequence[str], settings: ImageSettings) -> Pixels |
         return None
 
 
+def _decode_now(bad: Sequence[BadImage], root: str | Path) -> bool:
+    """Whether what kept a file from being decoded was not in the file: a lack of memory, a network drive."""
+    return any(why_undecodable(Path(root, image.path)) is None for image in bad)
+
+
 def _write(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSettings) -> None:
     """The images, then what is known of them: without that, the file counts for nothing."""
     for left in file.parent.glob(f".{file.stem[:40]}.*"):  # by a writer that was killed; we hold the lock
         left.unlink(missing_ok=True)
     with replacing(file) as temporary:
         mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=settings.shape(len(paths)))
+        _allocate(temporary)
         bad = decode_into(torch.from_numpy(mapped), paths, root, settings)
         mapped.flush()
         del mapped
@@ -108,9 +118,17 @@ def _write(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSe
     write_text(file.with_suffix(".json"), json.dumps({"bad": {row_of[image.path]: image.reason for image in bad}}))
 
 
+def _allocate(path: Path) -> None:
+    """Take the disk's blocks now: a disk or quota that is full later ends the process as it writes to the map."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
 def _make_room(folder: Path, rest: int, needed: int) -> None:
     """Remove files until the others take ``rest`` bytes and the disk has ``needed``; OSError if it has not."""
-    files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    unused = (file for file in folder.glob("*.npy") if not (file.name.startswith(".") and _is_recent(file)))
+    files = sorted(unused, key=lambda file: file.stat().st_mtime)
     taken = sum(file.stat().st_size for file in files)
     for file in files:
         if taken <= rest and shutil.disk_usage(folder).free > needed:
@@ -121,6 +139,11 @@ def _make_room(folder: Path, rest: int, needed: int) -> None:
         file.with_suffix(".lock").unlink(missing_ok=True)
     if (free := shutil.disk_usage(folder).free) <= needed:
         raise OSError(f"{free / GIGABYTE:.1f} GB free of {needed / GIGABYTE:.1f} needed")
+
+
+def _is_recent(file: Path) -> bool:
+    """Whether a hidden file may still be written by another process."""
+    return time.time() - file.stat().st_mtime < ABANDONED
 
 
 @contextlib.contextmanager

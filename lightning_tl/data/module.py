@@ -15,13 +15,14 @@ from lightning_tl.data.cache import CacheMode
 from lightning_tl.data.check import BadImage, BadImagePolicy, apply_policy, find_bad_images
 from lightning_tl.data.dataset import UNKNOWN_LABEL, FileReader, ImageDataset, Item, KeptImages
 from lightning_tl.data.decode import ResizeMode
-from lightning_tl.data.folder import Sample, list_images
+from lightning_tl.data.folder import Sample, list_images, listed
 from lightning_tl.data.images import SourceImages, decoded_when_needed
 from lightning_tl.data.loader import make_loader
 from lightning_tl.data.options import SPLIT_METHODS, BatchSizeIs, DataOptions
 from lightning_tl.data.source import Source, open_source
 from lightning_tl.data.split import check_trainable
 from lightning_tl.data.split_file import write_split
+from lightning_tl.errors import InputError
 
 
 class ImageFolderDataModule(LightningDataModule):
@@ -114,11 +115,17 @@ class ImageFolderDataModule(LightningDataModule):
         """What the split file lists, in its order; the first use decodes every file once.
 
         Raises:
-            InputError: files cannot be decoded (or, if they are to be skipped, too few are left).
+            InputError: files cannot be decoded (or, if they are to be skipped, too few are left, or none of a class).
         """
         source = self._source
         bad = self._without_bad(self._images.bad, len(source.samples))
         samples = tuple(sample for sample in source.samples if sample.path not in bad)
+        lost = sorted({sample.label for sample in source.samples} - {sample.label for sample in samples})
+        if lost:
+            raise InputError(
+                f"data.on_bad_image: no image of {listed(lost)} can be decoded, so nothing can be learned of it. "
+                f"Replace the files, or take the folder out of {source.description}."
+            )
         check_trainable(samples, f"{source.description}, without images that cannot be decoded,")
         return samples
 

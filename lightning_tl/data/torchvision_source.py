@@ -71,6 +71,11 @@ def open_parts(class_path: str, arguments: dict[str, Any], root: str | None) -> 
         return {"train": make(train=True), "test": make(train=False)}
     if "split" in takes and "split" not in arguments:
         parts = {split: _first_known(make, names) for split, names in _SPLIT_NAMES.items()}
+        if parts["train"] is None:
+            raise InputError(
+                f"data.dataset: {class_path} knows no split called {' or '.join(_SPLIT_NAMES['train'])}. Name the one "
+                "to train on, which is then divided: data.dataset_args: {split: ...}."
+            )
         return {split: data for split, data in parts.items() if data is not None}
     return {"train": make()}
 

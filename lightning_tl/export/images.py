@@ -70,13 +70,17 @@ def given_images(paths: Sequence[str], checkpoint: CheckpointInfo, size: tuple[i
     return Images(names, (UNKNOWN_LABEL,) * len(names), read, f"{len(names)} images given with --images")
 
 
-def run_images(origin: Origin, size: tuple[int, int], root: str | None = None) -> dict[str, Images]:
+OR_IMAGES = ", or --images with any images to compare on"
+
+
+def run_images(origin: Origin, size: tuple[int, int], root: str | None = None, or_else: str = "") -> dict[str, Images]:
     """The images of the run by split: train, val, and test where there is one.
 
     Args:
         origin: of the checkpoint.
         size: (height, width) that the model takes, in pixels.
         root: where the run's images lie now; None for where they were.
+        or_else: what else the error may advise.
 
     Raises:
         InputError: they cannot be reached, or are of other classes.
@@ -86,7 +90,7 @@ def run_images(origin: Origin, size: tuple[int, int], root: str | None = None) -
     except InputError as error:
         raise InputError(
             f"images: those that the run was trained on cannot be reached ({error}) "
-            "Give --data.root with the folder they are in now, or --images with any images to compare on."
+            f"Give --data.root with the folder they are in now{or_else}."
         ) from error
 
 
@@ -132,5 +136,5 @@ def compared_images(
     origin: Origin, size: tuple[int, int], paths: Sequence[str] = (), root: str | None = None
 ) -> Images:
     """At most ``COMPARED`` images to compare on: at ``paths`` if given, else of the run's validation split."""
-    found = given_images(paths, origin.checkpoint, size) if paths else run_images(origin, size, root)["val"]
+    found = given_images(paths, origin.checkpoint, size) if paths else run_images(origin, size, root, OR_IMAGES)["val"]
     return found.spread(COMPARED)

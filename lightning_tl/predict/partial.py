@@ -169,18 +169,19 @@ def writing(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(partial: Partial, output: Path, resume: bool, overwrite: bool) -> Iterator[None]:
+def opened(partial: Partial, output: Path, errors: Path, resume: bool, overwrite: bool) -> Iterator[None]:
     """Keep a partial result, a new one or one that is to be continued, from other processes.
 
     Args:
         partial: its ``state`` becomes that of the manifest.
         output: what the result is to become.
+        errors: where the list of files that could not be read is to be.
         resume: continue a result that is there, not begin anew.
-        overwrite: replace an ``output`` that is there.
+        overwrite: replace an ``output`` that is there, and ``errors``.
 
     Raises:
-        InputError: there is an output that is not to be replaced, another process is writing, the result that is
-            there is of other settings, or the folder cannot be written.
+        InputError: there is an output, or another's list of errors, that is not to be replaced, another process is
+            writing, the result that is there is of other settings, or the folder cannot be written.
     """
     if output.is_dir():
         raise InputError(f"output: it is a folder. Give the name of a file. Received: {str(output)!r}.")
@@ -193,6 +194,8 @@ def opened(partial: Partial, output: Path, resume: bool, overwrite: bool) -> Ite
             partial.load() if resume else partial.clear()
             if kept and not partial.state.finished:  # a finished one was ended between the last two steps
                 raise InputError(_is_there(output))
+            if errors.exists() and not (overwrite or partial.state.finished):  # of out.csv, beside out.parquet
+                raise InputError(_is_there(errors))
             partial.save()
         yield
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from lightning_tl.classifier import TransferClassifier
@@ -23,6 +22,7 @@ from lightning_tl.predict.rows import Format
 from lightning_tl.predict.text_formats import TextFormat
 from lightning_tl.predict.writer import PredictionWriter
 from lightning_tl.ranks import is_first_process
+from lightning_tl.sigterm import EndPrediction, with_callbacks
 
 CHUNK = 2048
 """Images in a chunk, about: what an interruption costs at most, and the rows of a Parquet row group."""
@@ -88,7 +88,7 @@ def _finish(
 ) -> State:
     """Do what is left to do of a partial result and put it in place."""
     output = Path(request.output)
-    with opened(partial, output, request.resume, request.overwrite):
+    with opened(partial, output, request.errors, request.resume, request.overwrite):
         if partial.state.paths:
             print(f"continuing {partial.folder} after {partial.state.paths} paths", file=sys.stderr)
         partial.skip(batches.feed.stream)
@@ -101,16 +101,13 @@ def _finish(
 
 def _run(trainer: lightning.Trainer, model: TransferClassifier, batches: Batches, writer: PredictionWriter) -> None:
     """``trainer.predict`` with a writer. Raises KeyboardInterrupt after Ctrl-C, which Lightning makes an exit of."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
-    callbacks.append(writer)
     try:
-        trainer.predict(model, dataloaders=batches, return_predictions=False)
+        with with_callbacks(trainer, writer, EndPrediction("ended by SIGTERM; the same command continues")):
+            trainer.predict(model, dataloaders=batches, return_predictions=False)
     except SystemExit as ended:
         if isinstance(ended.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from ended
         raise
-    finally:
-        callbacks.remove(writer)
 
 
 def check_trainer(trainer: lightning.Trainer, stream: str) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.predict.progress import ProgressReport
@@ -41,12 +40,10 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the rows; end here if the process was told to by SIGTERM."""
+        """Write the rows."""
         entries = gather_values(list(zip(batch["path"], batch["reason"], strict=True)))
         if trainer.is_global_zero:
             self._write(entries, outputs)
-        if trainer.received_sigterm:
-            raise SIGTERMException("ended by SIGTERM; the same command continues")
 
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Tell the result that it is whole."""

@@ -22,7 +22,7 @@ const disputed = (item) => new Set(item[ANSWERS].filter(Boolean).map((answer) =>
 function matches(item) {
   const answer = item[ANSWERS][state.run];
   if (!answer) return false;
-  if (state.split && item[SPLIT] !== state.split) return false;
+  if (state.split && answer[3] !== state.split) return false;
   if (state.real !== "" && item[REAL] !== Number(state.real)) return false;
   if (state.predicted !== "" && answer[0] !== Number(state.predicted)) return false;
   if (state.kind === "mistakes") return answer[0] !== item[REAL];
@@ -83,7 +83,7 @@ function card(item) {
     const who = several ? data.runs[run].name : "predicted";
     if (other) made.append(said(who, data.classes[other[0]], other[1], other[0] === item[REAL]));
   });
-  const path = `${item[SPLIT]}: ${item[PATH]}`;
+  const path = `${answer[3]}: ${item[PATH]}`;
   made.append(element("p", { className: "file", textContent: path, title: path }));
   return made;
 }

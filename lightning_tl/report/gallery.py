@@ -65,7 +65,8 @@ class Gallery:
 
     def _entry(self, item: Item) -> list[Any]:
         answers = [
-            answer and [self._place[answer.predicted], round(answer.confidence, 4), round(answer.of_truth, 4)]
+            answer
+            and [self._place[answer.predicted], round(answer.confidence, 4), round(answer.of_truth, 4), answer.split]
             for answer in item.answers
         ]
         return [shown(item.path), item.split, self._place[item.label], answers]

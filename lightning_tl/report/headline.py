@@ -85,6 +85,13 @@ def _cautions(summary: Summary) -> list[Markup]:
             found.append(joined(f"{what} in more than one {where}; ", link, "."))
     if summary.shared is None:
         found.append(joined(f"{_unchecked(summary)} Duplicates across splits were not looked for."))
+    if summary.run.results["test"].get("loss", 0) is None:
+        found.append(
+            joined(
+                "the loss of the weights that were kept is no finite number: training has diverged. Probabilities that "
+                "are no numbers count as 0 here. Train again with a lower learning rate."
+            )
+        )
     told = summary.run.results["test"].get("accuracy")
     if isinstance(told, (int, float)) and not math.isclose(told, summary.accuracy, rel_tol=ROUNDING):
         found.append(

@@ -154,11 +154,20 @@ def small_picture(path: Path, side: int) -> Image.Image | None:
                 if image.width * image.height > MAX_PIXELS:
                     return None
                 image.draft("RGB", (2 * side, 2 * side))  # JPEG: decode no more than is needed
-                upright = ImageOps.exif_transpose(image).convert("RGB")
+                upright = _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
             upright.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     except Exception:  # decoders raise anything from SyntaxError to struct.error on broken files
         return None
     return upright
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The upper 8 of 16 bits of grey, as training reads them; Pillow would cut them at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    import numpy as np  # most reports need it not
+
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _list(value: Any) -> list[Any]:

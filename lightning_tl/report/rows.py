@@ -23,8 +23,8 @@ class Prediction:
         path: relative to the data's root.
         label: true class.
         predicted: class with the highest probability.
-        confidence: probability of the predicted class, [0, 1].
-        of_truth: probability of the true class, [0, 1].
+        confidence: probability of the predicted class, [0, 1]; 0 where a run that diverged has none.
+        of_truth: probability of the true class, likewise.
     """
 
     split: str
@@ -118,6 +118,7 @@ def _prediction(where: str, row: list[str], column: dict[str, int]) -> Predictio
         if name not in column:
             raise InputError(f"{where}: results.json knows no class {name!r}. Give a run folder that fit has written.")
     values = [_number(where, row[column[name]]) for name in (predicted, label)]
+    values = [0.0 if math.isnan(value) else value for value in values]  # of a run that diverged
     if not all(0 <= value <= 1 + 1e-6 for value in values):  # 1e-6: rounding of a float32 softmax
         raise InputError(f"{where}: probabilities are in [0, 1]. Received: {values[0]}, {values[1]}.")
     return Prediction(split, path, label, predicted, *(min(value, 1.0) for value in values))

@@ -7,6 +7,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from lightning_tl.backbone import unknown_backbone
 from lightning_tl.errors import InputError
 from lightning_tl.weights.download import UnavailableError, cache_dir, cached, fetch, hash_prefix
 from lightning_tl.weights.hub import hub_cached, hub_download
@@ -61,7 +62,13 @@ def _torchvision_attempts() -> Iterator[Attempt]:
 def _timm_attempts(name: str) -> Iterator[Attempt]:
     import timm  # takes a second; torchvision users need it not
 
-    cfg = timm.get_pretrained_cfg(name)
+    try:
+        cfg = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # timm's for a tag that the model has not
+        known = timm.list_pretrained(f"{name.split('.')[0]}*")
+        raise InputError(f"backbone: timm knows no weights {name}. Known: {', '.join(known) or 'none'}.") from error
+    if cfg is None and not timm.is_model(name):
+        raise InputError(unknown_backbone(f"timm/{name}"))
     repository, url = _published(cfg)
     if not repository and not url:
         known = timm.list_models(f"{name.split('.')[0].split('_')[0]}*", pretrained=True)[:5]

@@ -8,7 +8,7 @@ import timm
 import torchvision
 
 from lightning_tl.backbone import Backbone
-from lightning_tl.keras_layers import ALPHAS, Library, mobilenetv2_layers, name_table, torch_modules
+from lightning_tl.keras_layers import ALPHAS, Library, mobilenetv2_layers, name_table, same_widths, torch_modules
 
 TIMM = {0.35: "mobilenetv2_035", 0.5: "mobilenetv2_050", 0.75: "mobilenetv2_075", 1.0: "mobilenetv2_100"}
 
@@ -57,6 +57,14 @@ def test_unfrozen_are_the_tensors_that_keras_trains(keras_folder: Path, alpha: f
 @pytest.mark.parametrize("alpha", [0.25, *ALPHAS])
 def test_torchvision_has_these_tensors(alpha: float) -> None:
     _assert_same("torchvision", alpha, torchvision.models.mobilenet_v2(width_mult=alpha))
+
+
+@pytest.mark.parametrize("alpha", [0.14, 0.28, 0.4, 0.56, 0.6, 0.84, 0.9, 1.12, *ALPHAS])
+def test_widths_are_the_same_where_all_tensors_are(alpha: float) -> None:
+    tensors = torchvision.models.mobilenet_v2(width_mult=alpha).state_dict().items()
+    theirs = {name: tuple(tensor.shape) for name, tensor in tensors}
+    same = all(theirs.get(row.torch) == row.torch_shape for row in name_table("torchvision", alpha))
+    assert same_widths(alpha) == same
 
 
 @pytest.mark.parametrize("alpha", [*TIMM, 1.4])

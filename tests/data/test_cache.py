@@ -15,11 +15,14 @@ from lightning_tl.caches import FOLDER_VARIABLE
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.cache import ImageSettings, Pixels
 from lightning_tl.data.cache_file import keep_on_disk
+from lightning_tl.data.decode import why_undecodable
 from lightning_tl.errors import InputError
 
 COUNTS = {"ants": 7, "bees": 6}
 SETTINGS = ImageSettings((16, 16), "stretch", False)
 BIG = 10**9
+BIG_FILE = 13 * 3 * 16 * 16 + 128
+"""Bytes of the kept images of ``COUNTS``, with numpy's header."""
 
 
 def module(root: Path, cache: str, **options: Any) -> ImageFolderDataModule:
@@ -98,6 +101,51 @@ def test_bad_images_are_known_the_second_time_too(image_folder: ImageFolderFacto
     assert [image.path for image in data.bad_images] == ["ants/broken.jpg"]
     plain = module(root, "none", on_bad_image="skip")
     assert all(torch.equal(a["image"], b["image"]) for a, b in zip(batches(data), batches(plain), strict=True))
+
+
+def test_what_kept_an_image_from_being_decoded_may_pass(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a lack of memory: the file is as it was, and so is its hash."""
+    root = image_folder(COUNTS)
+
+    def short_of_memory(path: Path, use: Any = None) -> str | None:
+        return "there is not enough memory" if path.stem == "003" else why_undecodable(path, use)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lightning_tl.data.check.why_undecodable", short_of_memory)
+        first = keep(root)
+    assert first is not None
+    assert [Path(image.path).stem for image in first.bad] == ["003", "003"]
+    second = keep(root)
+    assert second is not None
+    assert second.bad == ()
+    assert second.images.flatten(1).any(dim=1).all()
+
+
+def test_what_another_process_is_writing_is_left_alone(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS)
+    folder = root.parent / "kept"
+    folder.mkdir()
+    writing, abandoned = folder / ".other.1.npy", folder / ".other.2.npy"
+    for file in (writing, abandoned):
+        file.write_bytes(b"x" * BIG_FILE)
+    os.utime(abandoned, (0, 0))
+    assert keep(root, limit=BIG_FILE) is not None
+    assert (writing.exists(), abandoned.exists()) == (True, False)
+
+
+def test_a_disk_without_room_is_found_before_the_map_is_written_to(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota shows nowhere else, and would end the process with SIGBUS."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.warns(UserWarning, match="cannot be written .*No space left on device"):
+        assert keep(image_folder(COUNTS)) is None
 
 
 @pytest.mark.parametrize("damage", ["no json", "half json", "half file", "no file", "other file"])

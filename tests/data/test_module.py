@@ -132,6 +132,15 @@ def test_skipping_a_whole_class_is_an_error(image_folder: Factory) -> None:
         data.setup("fit")
 
 
+def test_a_class_whose_images_are_all_skipped_is_an_error(image_folder: Factory) -> None:
+    """Or a model of three classes would be trained on two, and no later command would find the third."""
+    root = image_folder({"a": 4, "b": 4, "c": 1})
+    (root / "c/000.jpg").write_text("not an image")
+    data = module(root, on_bad_image="skip")
+    with pytest.raises(InputError, match=r"data.on_bad_image: no image of 'c' can be decoded.*Replace the files"):
+        data.setup("fit")
+
+
 def test_split_folders(image_folder: Factory) -> None:
     root = image_folder({f"{split}/{name}": 2 for split in ("train", "val", "test") for name in "ab"})
     data = module(root, split="keras")

@@ -44,6 +44,12 @@ class Countries(BySplit):
     names = ("train", "valid", "test")
 
 
+class Letters(BySplit):
+    """As EMNIST has it: none of its parts is called train."""
+
+    names = ("balanced", "letters")
+
+
 class Offline:
     """Files are not there, and cannot be had."""
 
@@ -51,6 +57,12 @@ class Offline:
         if not download:
             raise RuntimeError("Dataset not found. You can use download=True to download it")
         raise URLError("no route to host")
+
+
+def test_a_data_set_without_a_part_to_train_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Letters knows no split called train or trainval.*dataset_args: \{split"):
+        open_parts(f"{HERE}.Letters", {}, str(tmp_path))
+    assert list(open_parts(f"{HERE}.Letters", {"split": "letters"}, str(tmp_path))) == ["train"]
 
 
 def test_parts_by_train(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import lightning
 import pytest
 from commands import (
     COMMAND,
@@ -88,6 +89,16 @@ def test_spawned_processes(workplace: Path) -> None:
     check_same_run(workplace / "spawn", workplace / "one")
 
 
+@pytest.mark.slow
+def test_spawned_processes_without_checkpoints(workplace: Path) -> None:
+    """The last weights come home; the course of the phases has stayed in the processes that are gone."""
+    options = ("--trainer.strategy", "ddp_spawn", "--trainer.devices", "1", "--trainer.enable_checkpointing", "false")
+    (output,) = finish(start((*COMMAND, *FIT, "forgetful", *options), workplace))
+    assert "accuracy of the last weights on the val split: " in output
+    results = json.loads((workplace / "forgetful" / "results.json").read_text())
+    assert (results["phases"], results["test"]["split"]) == ([], "val")
+
+
 def test_two_torchrun_agents(workplace: Path) -> None:
     """As on two machines: each agent knows its own processes alone and meets the other at an address."""
     meet = f"127.0.0.1:{free_port()}"
@@ -147,3 +158,10 @@ def test_such_a_strategy_in_a_trainer_is_refused_too(kind: type[Strategy]) -> No
     with pytest.raises(InputError, match=f"trainer.strategy: {kind.__name__} divides the model over the devices"):
         check_strategy(kind.__new__(kind))
     check_strategy(DDPStrategy())
+
+
+def test_layers_that_would_stand_in_for_batchnorm_are_refused() -> None:
+    """Folded convolutions do its work already."""
+    trainer = lightning.Trainer(accelerator="cpu", devices=1, strategy="ddp", sync_batchnorm=True, logger=False)
+    with pytest.raises(InputError, match=r"trainer.sync_batchnorm: BatchNorm is in inference mode.*Leave it out"):
+        check_strategy(trainer.strategy)

@@ -1,6 +1,7 @@
 """Reading the YAML that lightning-tl reads."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import yaml
 from keras_ref.cli import main, parse_overrides
 from keras_ref.config import read_config
 from keras_ref.errors import InputError
-from keras_ref.trainer import HARMLESS, NEUTRAL
+from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 CONFIG: dict[str, Any] = {
     "model": {"weights": "none", "augment": [{"class_path": "RandomFlip"}]},
     "data": {"root": "images"},
     "phases": [{"name": "head", "epochs": 5, "lr": 1.0e-3}],
-    "trainer": {"accelerator": "gpu", "devices": 2, "default_root_dir": "somewhere"},
+    "trainer": {"accelerator": "gpu", "devices": 1, "default_root_dir": "somewhere"},
 }
 
 
@@ -67,6 +68,7 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"model": {"dropout": 1.0}}, "model.dropout"),
         ({"model": {"convention": "torch"}}, "model.convention"),
         ({"model": {"backbone_args": {"width": 1}}}, "width_mult"),
+        ({"model": {"backbone_args": {"width_mult": 0.56}}}, "round all channels alike"),
         ({"data": {}}, "data.root"),
         ({"data": {"root": "x", "split": "random"}}, "data.split"),
         ({"data": {"root": "x", "split": "keras", "test_fraction": 0.1}}, "data.test_fraction"),
@@ -116,19 +118,28 @@ def test_every_config_can_be_read(path: Path) -> None:
         ("fast_dev_run", True),
         ("val_check_interval", 0.5),
         ("check_val_every_n_epoch", 2),
+        ("devices", 4),
+        ("num_nodes", 2),
+        ("callbacks", {"class_path": "lightning.pytorch.callbacks.StochasticWeightAveraging"}),
+        ("plugins", "lightning.pytorch.plugins.HalfPrecision"),
     ],
 )
 def test_what_would_change_the_numbers_is_refused(tmp_path: Path, setting: str, value: object) -> None:
-    with pytest.raises(InputError, match=f"^trainer.{setting}: .*Received: {value!r}"):
+    with pytest.raises(InputError, match=f"^trainer.{setting}: .*Received: {re.escape(repr(value))}"):
         read_config(written(tmp_path, trainer={setting: value}))
 
 
 def test_lightnings_defaults_and_what_agrees_are_accepted(tmp_path: Path) -> None:
     parameters = inspect.signature(lightning.Trainer).parameters
-    assert set(parameters) == {*HARMLESS, *NEUTRAL, "max_epochs"}, "decide which settings change the numbers"
+    assert set(parameters) == {*HARMLESS, *NEUTRAL, *DEVICES, *WATCHING, "max_epochs"}, (
+        "decide which settings change the numbers"
+    )
     assert read_config(written(tmp_path, trainer={name: item.default for name, item in parameters.items()}))
     alike = {"max_epochs": 5, "precision": "32-true", "limit_train_batches": 1.0, "fast_dev_run": False}
     assert read_config(written(tmp_path, trainer=alike))
+    assert read_config(written(tmp_path, trainer={"devices": 4}, data={"root": "images", "batch_size_is": "global"}))
+    watching = [{"class_path": "lightning.pytorch.callbacks.LearningRateMonitor"}]
+    assert read_config(written(tmp_path, trainer={"callbacks": watching}))
 
 
 def test_keys_of_speed_are_ignored(tmp_path: Path) -> None:

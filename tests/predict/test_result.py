@@ -52,7 +52,7 @@ def result(folder: Path) -> dict[str, bytes]:
 
 def whole(folder: Path, partial: Partial, count: int) -> dict[str, bytes]:
     output, errors = folder / "x.csv", folder / "x.errors.csv"
-    with opened(partial, output, resume=True, overwrite=False):
+    with opened(partial, output, errors, resume=True, overwrite=False):
         if not partial.state.finished:
             go_on(partial, count)
         put_in_place(partial, make_format("x.csv", CLASSES, 0), output, errors)
@@ -75,7 +75,7 @@ def test_ended_at_any_step_the_result_is_the_same(tmp_path: Path, until: int) ->
     folder = tmp_path / "again"
     folder.mkdir()
     first = make(folder)
-    with opened(first, folder / "x.csv", resume=True, overwrite=False):
+    with opened(first, folder / "x.csv", folder / "x.errors.csv", resume=True, overwrite=False):
         go_on(first, 11, until)
     second = make(folder)
     assert whole(folder, second, 11) == expected
@@ -97,7 +97,7 @@ def test_ended_between_the_last_renames_the_result_is_the_same(tmp_path: Path, m
             return original(*args, **options)
 
         partial = make(folder)
-        with opened(partial, folder / "x.csv", resume=True, overwrite=False):
+        with opened(partial, folder / "x.csv", folder / "x.errors.csv", resume=True, overwrite=False):
             go_on(partial, 11)
             with monkeypatch.context() as patch:
                 for name in ("replace", "unlink"):
@@ -120,15 +120,15 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_other_settings_do_not_continue(tmp_path: Path) -> None:
     first = make(tmp_path)
-    with opened(first, tmp_path / "x.csv", resume=True, overwrite=False):
+    with opened(first, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False):
         go_on(first, 11, 6)
     second = make(tmp_path, top_k=2, classes=["c"] * 50)
     with (
         pytest.raises(InputError, match=r"unfinished result of other settings \(top_k: 0, now 2; classes: .*\.\.\.\)"),
-        opened(second, tmp_path / "x.csv", resume=True, overwrite=False),
+        opened(second, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False),
     ):
         pass
-    with opened(second, tmp_path / "x.csv", resume=False, overwrite=False):
+    with opened(second, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=False, overwrite=False):
         assert second.state == State()
     assert {path.name for path in (tmp_path / "x.csv.partial").iterdir()} == {MANIFEST, LOCK}
 
@@ -136,7 +136,7 @@ def test_other_settings_do_not_continue(tmp_path: Path) -> None:
 def test_before_the_first_chunk_there_is_nothing_to_continue(tmp_path: Path) -> None:
     for top_k in (0, 1):
         partial = make(tmp_path, top_k=top_k)
-        with opened(partial, tmp_path / "x.csv", resume=True, overwrite=False):
+        with opened(partial, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False):
             go_on(partial, 11, 2)
 
 
@@ -153,24 +153,36 @@ def test_an_output_that_is_there_is_kept(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("precious")
     with (
         pytest.raises(InputError, match="the file is there already. Replace it with --overwrite true"),
-        opened(make(tmp_path), tmp_path / "x.csv", resume=True, overwrite=False),
+        opened(make(tmp_path), tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False),
     ):
         pass
     assert result(tmp_path) == {"x.csv": b"precious"}
     partial = make(tmp_path)
-    with opened(partial, tmp_path / "x.csv", resume=True, overwrite=True):
+    with opened(partial, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=True):
         go_on(partial, 11, 6)
     assert (tmp_path / "x.csv").read_text() == "precious", "until the new one is whole"
     with (
         pytest.raises(InputError, match="the file is there already"),
-        opened(make(tmp_path), tmp_path / "x.csv", resume=True, overwrite=False),
+        opened(make(tmp_path), tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False),
     ):
         pass
 
 
-def test_errors_of_an_earlier_result_go(tmp_path: Path) -> None:
-    (tmp_path / "x.errors.csv").write_text("old")
-    assert whole(tmp_path, make(tmp_path), 2).keys() == {"x.csv"}
+def test_errors_of_another_result_are_kept(tmp_path: Path) -> None:
+    """Of x.parquet, whose list has the same name."""
+    errors = tmp_path / "x.errors.csv"
+    errors.write_text("precious")
+    with (
+        pytest.raises(InputError, match=r"there already. Replace it with --overwrite true.*x\.errors\.csv"),
+        opened(make(tmp_path), tmp_path / "x.csv", errors, resume=True, overwrite=False),
+    ):
+        pass
+    assert errors.read_text() == "precious"
+    partial = make(tmp_path)
+    with opened(partial, tmp_path / "x.csv", errors, resume=True, overwrite=True):
+        go_on(partial, 2)
+        put_in_place(partial, make_format("x.csv", CLASSES, 0), tmp_path / "x.csv", errors)
+    assert not errors.exists()
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
@@ -180,7 +192,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     for resume in (True, False):
         with (
             pytest.raises(InputError, match="it holds something else: 'thesis.txt'"),
-            opened(partial, tmp_path / "x.csv", resume=resume, overwrite=True),
+            opened(partial, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=resume, overwrite=True),
         ):
             pass
     assert (partial.folder / "thesis.txt").read_text() == "precious"
@@ -190,14 +202,14 @@ def test_a_folder_in_the_place_of_the_output(tmp_path: Path) -> None:
     (tmp_path / "x.csv").mkdir()
     with (
         pytest.raises(InputError, match="output: it is a folder"),
-        opened(make(tmp_path), tmp_path / "x.csv", resume=True, overwrite=True),
+        opened(make(tmp_path), tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=True),
     ):
         pass
 
 
 def try_to_open(folder: Path, said: "multiprocessing.Queue[str]") -> None:
     try:
-        with opened(make(folder), folder / "x.csv", resume=True, overwrite=False):
+        with opened(make(folder), folder / "x.csv", folder / "x.errors.csv", resume=True, overwrite=False):
             said.put("opened")
     except InputError as error:
         said.put(str(error))
@@ -206,7 +218,7 @@ def try_to_open(folder: Path, said: "multiprocessing.Queue[str]") -> None:
 def test_two_processes_do_not_write_to_one_result(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     said = context.Queue()
-    with opened(make(tmp_path), tmp_path / "x.csv", resume=True, overwrite=False):
+    with opened(make(tmp_path), tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False):
         process = context.Process(target=try_to_open, args=(tmp_path, said))
         process.start()
         assert "another process is writing" in said.get(timeout=30)
@@ -223,7 +235,7 @@ def test_the_paths_that_are_done_must_come_again(tmp_path: Path, monkeypatch: py
     for name in names:
         Path(name).touch()
     partial = make(tmp_path)
-    with opened(partial, tmp_path / "x.csv", resume=True, overwrite=False):
+    with opened(partial, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False):
         go_on(partial, 11, 8)
     stream = PathStream(names)
     partial.skip(stream)
@@ -232,7 +244,7 @@ def test_the_paths_that_are_done_must_come_again(tmp_path: Path, monkeypatch: py
     for changed in (names[1:], names[:7], [*names[:2], names[3], names[2], *names[4:]], []):
         with pytest.raises(InputError, match="PATH no longer gives the same ones"):
             partial.skip(PathStream(changed))
-    with opened(partial, tmp_path / "x.csv", resume=True, overwrite=False):
+    with opened(partial, tmp_path / "x.csv", tmp_path / "x.errors.csv", resume=True, overwrite=False):
         go_on(partial, 11)
     partial.skip(PathStream(names))
     with pytest.raises(InputError, match="holds the results of 11 paths"):
@@ -260,7 +272,10 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, monkeypatc
         if partial.state.paths >= 8:
             raise OSError(28, "No space left on device")
 
-    with opened(partial, folder / "x.csv", resume=True, overwrite=False), monkeypatch.context() as patch:
+    with (
+        opened(partial, folder / "x.csv", folder / "x.errors.csv", resume=True, overwrite=False),
+        monkeypatch.context() as patch,
+    ):
         patch.setattr(os, "fsync", full)
         with pytest.raises(InputError, match="output: .*x.csv.partial cannot be written: No space left on device"):
             go_on(partial, 11)

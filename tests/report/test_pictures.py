@@ -6,11 +6,13 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from reported import draw, rows_of, write_run
 
-from lightning_tl.report.pictures import SIDE, Pictures, below, find_root, small_jpeg
+from lightning_tl.data.decode import decode_image
+from lightning_tl.report.pictures import SIDE, Pictures, below, find_root, small_jpeg, small_picture
 from lightning_tl.report.run import read_run
 
 
@@ -43,6 +45,15 @@ def test_every_kind_of_pixels_becomes_a_jpeg(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new(mode, (30, 30)).save(path)
     assert size_of(small_jpeg(path, SIDE)) == (30, 30)
+
+
+def test_sixteen_bits_of_grey_are_seen_as_training_sees_them(tmp_path: Path) -> None:
+    """Pillow's own conversion cuts at 255 of 65535."""
+    grey = np.linspace(0, 65535, 30 * 30).astype(np.uint16).reshape(30, 30)
+    Image.fromarray(grey).save(tmp_path / "x.png")
+    picture = small_picture(tmp_path / "x.png", SIDE)
+    assert picture is not None
+    assert np.array_equal(np.asarray(picture), decode_image(tmp_path / "x.png").permute(1, 2, 0).numpy())
 
 
 def test_what_is_no_image_is_no_picture(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_metrics_of_a_diverged_run_are_left_out(tmp_path: Path) -> None:
         ("HEADER\nval,a,daisy,rose,0.5\n", "line 2: expected 7 fields. Received: 5"),
         ("HEADER\nval,a,daisy,oak,0.5,0.2,0.3\n", "line 2: results.json knows no class 'oak'"),
         ("HEADER\nval,a,daisy,rose,0.5,x,0.3\n", "line 2: a number is needed. Received: 'x'"),
-        ("HEADER\nval,a,daisy,rose,0.5,nan,0.3\n", r"line 2: probabilities are in \[0, 1\]. Received: nan"),
+        ("HEADER\nval,a,daisy,rose,0.5,inf,0.3\n", r"line 2: probabilities are in \[0, 1\]. Received: inf"),
         ('HEADER\nval,"a,daisy\n', "is no valid CSV"),
     ],
 )
@@ -57,6 +57,14 @@ def test_what_is_no_predictions_file_is_refused(tmp_path: Path, text: str, messa
     with pytest.raises(InputError, match=message) as caught:
         read_predictions(path, CLASSES)
     assert str(path) in str(caught.value)
+
+
+def test_probabilities_of_a_run_that_diverged_count_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    header = ",".join(["split,path,label,predicted", *(f"probability_{name}" for name in CLASSES)])
+    path.write_text(f"{header}\nval,a,daisy,rose,nan,nan,nan\n")
+    (row,) = read_predictions(path, CLASSES)
+    assert (row.confidence, row.of_truth, row.hit) == (0.0, 0.0, False)
 
 
 def test_other_files_are_refused_too(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""SIGTERM, by which a process is told to end, heard of at a moment that all ranks share."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+class Sigterm:
+    """Notes the signal, in place of Lightning's handler, which talks to other ranks in the middle of a step."""
+
+    def __init__(self) -> None:
+        self._noted = False
+        self._handler: Any = None
+
+    def listen(self) -> None:
+        """Note it from now on; a thread that is not the main one may set no handler, and notes nothing."""
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, self._note)
+
+    def restore(self) -> None:
+        """Give the signal back to whoever had it."""
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+            self._handler = None
+
+    def told(self, trainer: lightning.Trainer) -> bool:
+        """Whether any rank was told to end, the same on all; every rank has to ask."""
+        return trainer.strategy.reduce_boolean_decision(self._noted, all=False)
+
+    def _note(self, *_: Any) -> None:
+        self._noted = True
+
+
+class EndPrediction(Callback):
+    """Ends a prediction by SIGTERM after a batch, on all ranks after the same; Lightning's own loop would run on.
+
+    Args:
+        message: of the error.
+
+    Raises:
+        SIGTERMException: from ``Trainer.predict``.
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self._sigterm = Sigterm()
+
+    def on_predict_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen."""
+        self._sigterm.listen()
+
+    def on_predict_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """End here if any rank was told to."""
+        if self._sigterm.told(trainer):
+            raise SIGTERMException(self.message)
+
+    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Give SIGTERM back."""
+        self._sigterm.restore()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Give SIGTERM back."""
+        self._sigterm.restore()
+
+
+@contextmanager
+def with_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> Iterator[None]:
+    """Have a trainer call these too, after its own."""
+    known: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    known.extend(callbacks)
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            known.remove(callback)
