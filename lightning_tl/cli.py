@@ -135,7 +135,8 @@ class TransferCLI(TransferArguments):
         values = finish_fit(self.trainer, self.model, self.datamodule, self.run_folder, phases, pictures)
         if self.trainer.is_global_zero:
             test = values["test"]
-            phase_table(values["phases"])
+            if phases:
+                phase_table(phases)
             weights = "best checkpoint" if self.trainer.checkpoint_callbacks else "last weights"
             print(f"accuracy of the {weights} on the {test['split']} split: {test['accuracy']:.4f}")
             print(f"run folder: {self.run_folder}")

@@ -94,9 +94,9 @@ def test_spawned_processes_without_checkpoints(workplace: Path) -> None:
     """The last weights come home; the course of the phases has stayed in the processes that are gone."""
     options = ("--trainer.strategy", "ddp_spawn", "--trainer.devices", "1", "--trainer.enable_checkpointing", "false")
     (output,) = finish(start((*COMMAND, *FIT, "forgetful", *options), workplace))
-    assert "accuracy of the last weights on the val split: " in output
+    assert "accuracy of the last weights on the test split: " in output
     results = json.loads((workplace / "forgetful" / "results.json").read_text())
-    assert (results["phases"], results["test"]["split"]) == ([], "val")
+    assert (results["phases"], results["test"]["split"]) == ([], "test")
 
 
 def test_two_torchrun_agents(workplace: Path) -> None:

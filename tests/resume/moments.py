@@ -18,8 +18,8 @@ class At(Callback):
     """Sends its own process a signal in one hook; given to the command line as ``trainer.callbacks``.
 
     Args:
-        hook: on_train_epoch_start, on_train_batch_start, on_train_batch_end or on_validation_batch_end; or
-            sanity_check for the validation before training.
+        hook: on_train_epoch_start, on_train_batch_start, on_train_batch_end, on_validation_batch_end or
+            on_predict_batch_start; or sanity_check for the validation before training.
         epoch: of the run, from 0.
         batch: of the epoch, from 0.
         number: of the signal; SIGKILL cannot be caught.
@@ -61,6 +61,11 @@ class At(Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self._at(trainer, "sanity_check" if trainer.sanity_checking else "on_validation_batch_end", batch_idx)
+
+    def on_predict_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._at(trainer, "on_predict_batch_start", batch_idx)
 
 
 def plant(moment: dict[str, Any]) -> None:

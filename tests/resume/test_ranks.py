@@ -54,6 +54,10 @@ def test_processes_told_to_end(starter: Starter, whole_of_two: Path) -> None:
     for moments in (one, (mid_epoch, mid_epoch), (validating, validating)):
         output = tasks(run, 128 + TERM, *moments)
         assert output.count("lightning-tl: ended by SIGTERM; ") == 2
+    predicting = at("on_predict_batch_start", 5, 0, number=TERM)  # of the held-out images, after the last epoch
+    output = tasks(run, 128 + TERM, (), predicting)
+    assert output.count("lightning-tl: ended by SIGTERM before its predictions were written") == 2
+    assert not (run.folder / "results.json").exists()
     tasks(run, 0)
     check_same_run(run.folder, whole_of_two)
 
