@@ -19,7 +19,7 @@ _INTERPOLATED = ("reflect", "constant", "nearest", "wrap", "noise, 160 and 225 p
 
 _GEOMETRY: dict[str, tuple[float, str]] = {
     f"{name}:{variant}": (tolerance, reason)
-    for name in ("RandomRotation", "RandomRotation-matrix", "RandomZoom", "RandomTranslation")
+    for name in ("RandomRotation-matrix", "RandomZoom", "RandomTranslation")
     for variant, tolerance, reason in (
         *((variant, 1e-4, _ROUNDING) for variant in _INTERPOLATED),
         ("interpolation nearest", 1e-4, _TIES),
@@ -40,6 +40,7 @@ _PRODUCTS: dict[str, tuple[float, str]] = {
 
 TOLERANCES_DATA: dict[str, tuple[float, str]] = {
     **_GEOMETRY,
+    "RandomRotation:interpolation nearest": (1e-4, _TIES),
     **_SINES,
     **_PRODUCTS,
     "RandomFlip": (0.0, _EXACT),
