@@ -1,5 +1,7 @@
 """Predictions of every image, brought from the processes that make them to the one that writes them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.evaluate import Predictions, collect
-from lightning_tl.sigterm import EndPrediction, with_callbacks
+from lightning_tl.sigterm import EndPrediction
 
 ENDED = "ended by SIGTERM before its predictions were written"
 
@@ -45,6 +47,18 @@ class PredictionFile(Callback):
         if trainer.is_global_zero:
             torch.save(self._batches, self.path)
             self._batches = []
+
+
+@contextmanager
+def with_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> Iterator[None]:
+    """Have a trainer call these too, after its own."""
+    known: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    known.extend(callbacks)
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            known.remove(callback)
 
 
 def predict_all(trainer: lightning.Trainer, model: TransferClassifier, folder: Path, **options: Any) -> Predictions:

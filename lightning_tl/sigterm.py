@@ -2,8 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import lightning
@@ -77,15 +75,3 @@ class EndPrediction(Callback):
     ) -> None:
         """Give SIGTERM back."""
         self._sigterm.restore()
-
-
-@contextmanager
-def with_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> Iterator[None]:
-    """Have a trainer call these too, after its own."""
-    known: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
-    known.extend(callbacks)
-    try:
-        yield
-    finally:
-        for callback in callbacks:
-            known.remove(callback)

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.agreement import MARGIN, own_bound
 from benchmarks.bench import run
 from benchmarks.frameworks import Framework, select
-from benchmarks.machine import DifferentMachinesError, describe_machine, merge
+from benchmarks.machine import DifferentMachinesError, describe_machine, has_bfloat16, merge
 from benchmarks.meter import Meter, Request
 from benchmarks.plot import draw
 from benchmarks.prepare import prepare
@@ -259,6 +259,14 @@ def test_a_fit_that_ends_too_early_is_an_error() -> None:
     meter.step(4)
     with pytest.raises(RuntimeError, match="after 1 of 4 steps"):
         meter.check()
+
+
+def test_units_of_arm_are_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose line of /proc/cpuinfo has another name."""
+    monkeypatch.setattr("benchmarks.machine._cpuinfo", lambda name: {"Features": "fp asimd bf16"}.get(name, ""))
+    machine = describe_machine(1)
+    assert machine["vector_units"] == ["asimd", "bf16"]
+    assert has_bfloat16(machine)
 
 
 @pytest.mark.slow

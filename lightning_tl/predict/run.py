@@ -9,6 +9,7 @@ import lightning
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from lightning_tl.classifier import TransferClassifier
+from lightning_tl.collect import with_callbacks
 from lightning_tl.data.options import DataOptions
 from lightning_tl.errors import InputError
 from lightning_tl.predict.formats import make_format
@@ -22,7 +23,7 @@ from lightning_tl.predict.rows import Format
 from lightning_tl.predict.text_formats import TextFormat
 from lightning_tl.predict.writer import PredictionWriter
 from lightning_tl.ranks import is_first_process
-from lightning_tl.sigterm import EndPrediction, with_callbacks
+from lightning_tl.sigterm import EndPrediction
 
 CHUNK = 2048
 """Images in a chunk, about: what an interruption costs at most, and the rows of a Parquet row group."""

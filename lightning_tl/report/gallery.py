@@ -38,7 +38,7 @@ class Gallery:
             that is not empty.
             ``disputed``: for each run, images on which the runs disagree.
             ``items``: ``[path, split, true, answers, picture or -1, overlay or -1 for each run]``; an answer is null
-            or ``[predicted, probability, probability of the true class]``.
+            or ``[predicted, probability, probability of the true class, split]``.
             ``pictures``, ``overlays``: JPEG as base64.
         """
         items: list[Any] = []

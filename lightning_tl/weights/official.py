@@ -7,7 +7,6 @@ from urllib.parse import urlparse
 
 import torch
 
-from lightning_tl.backbone import unknown_backbone
 from lightning_tl.errors import InputError
 from lightning_tl.weights.download import UnavailableError, cache_dir, cached, fetch, hash_prefix
 from lightning_tl.weights.hub import hub_cached, hub_download
@@ -61,6 +60,8 @@ def _torchvision_attempts() -> Iterator[Attempt]:
 
 def _timm_attempts(name: str) -> Iterator[Attempt]:
     import timm  # takes a second; torchvision users need it not
+
+    from lightning_tl.backbone import unknown_backbone  # imports it too
 
     try:
         cfg = timm.get_pretrained_cfg(name)

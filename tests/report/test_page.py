@@ -228,3 +228,20 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     assert (
         write_report([run], tmp_path / "a.html").read_bytes() == write_report([run], tmp_path / "b.html").read_bytes()
     )
+
+
+def test_each_run_has_an_image_in_a_split_of_its_own(tmp_path: Path) -> None:
+    """By which the gallery filters the images of the run that is looked at."""
+    rows = rows_of()
+    test = [("test", *row[1:]) for row in rows]
+    folders = [write_run(tmp_path / "a", rows), write_run(tmp_path / "b", test)]
+    items = read(write_report(folders)).data["items"]
+    assert {tuple(answer[3] for answer in item[3]) for item in items} == {("val", "test")}
+
+
+def test_a_run_that_diverged_says_so(tmp_path: Path) -> None:
+    rows = rows_of()
+    values = {"accuracy": sum(row[2] == row[3] for row in rows) / len(rows), "loss": None, "split": "val"}
+    text = read(write_report([write_run(tmp_path / "a", rows, test=values)])).text
+    assert "the loss of the weights that were kept is no finite number: training has diverged" in text
+    assert "training has diverged" not in read(write_report([write_run(tmp_path / "b", rows)])).text

@@ -151,3 +151,15 @@ def _put(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mobilnetv2_100", "backbone: .*Received: timm/mobilnetv2_100. Nearest names: timm/mobilenetv2_100"),
+        ("mobilenetv2_100.foo", "backbone: timm knows no weights mobilenetv2_100.foo. Known: mobilenetv2_100.ra_in1k"),
+    ],
+)
+def test_a_misspelt_name_or_tag_is_answered_with_those_there_are(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_weights(f"timm/{name}", "imagenet")
