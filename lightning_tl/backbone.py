@@ -14,6 +14,7 @@ from lightning_tl.errors import InputError
 from lightning_tl.foldable import find_pairs
 from lightning_tl.folding import Pair, fold_frozen
 from lightning_tl.frozen_blocks import find_blocks
+from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
 from lightning_tl.padding import SameConv2d, pad_without_copies
 
@@ -57,6 +58,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.convention, self.image_size = name, convention, image_size
         self._pairs: tuple[Pair, ...] = ()
+        self._graph: FrozenGraph | None = None
         self.library, _, self.model_name = name.partition("/")
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
         self.width = float((options or {}).get("width_mult", 1.0))
@@ -81,6 +83,7 @@ class Backbone(nn.Module):
         if fold_batchnorm:
             self._pairs = find_pairs(self.net, self.features, image_size)
             find_blocks(self.net, self._pairs, self.features, image_size)
+            self._graph = FrozenGraph(self.net)
 
     @property
     def counts_as_keras(self) -> bool:
@@ -107,9 +110,8 @@ class Backbone(nn.Module):
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
         self.fold()
-        if self.library == "torchvision":
-            return self.net.features(scaled)  # type: ignore[operator, no-any-return]
-        return self.net.forward_features(scaled)  # type: ignore[operator, no-any-return]
+        run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
+        return run(scaled) if self._graph is None else self._graph(scaled, run)
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""

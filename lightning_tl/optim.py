@@ -21,7 +21,7 @@ class KerasAdam(torch.optim.Adam):
 
     Keras updates ``p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)``; torch divides ``v`` by its bias
     correction first, so the same update needs ``eps_t = eps / sqrt(1 - b2^t)`` at step t. Everything else,
-    foreach and fused included, is torch's.
+    foreach and fused included, is torch's, but that ``fused`` is what a CPU gets unless an option says otherwise.
 
     Args:
         params: as for ``torch.optim.Adam``.
@@ -50,6 +50,9 @@ class KerasAdam(torch.optim.Adam):
         """Add a group that counts its own steps from 0."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
+        chosen = group["foreach"] is not None or group["fused"] is not None
+        if not (chosen or group["capturable"] or group["differentiable"] or isinstance(group["lr"], Tensor)):
+            group["fused"] = all(_is_real_on_cpu(parameter) for parameter in group["params"]) or None
         group.setdefault("epsilon_hat", group["eps"])
         group.setdefault("steps", 0)
 
@@ -66,6 +69,10 @@ class KerasAdam(torch.optim.Adam):
             group["eps"] = group["epsilon_hat"] / correction**0.5
         super().step()
         return loss
+
+
+def _is_real_on_cpu(parameter: Tensor) -> bool:
+    return parameter.device.type == "cpu" and parameter.dtype in (torch.float32, torch.float64)
 
 
 def build_optimizer(

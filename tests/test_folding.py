@@ -45,6 +45,10 @@ def folded(backbone: Backbone) -> int:
     return sum(getattr(module, "folded", None) is not None for module in backbone.modules())
 
 
+def joined(backbone: Backbone) -> int:
+    return sum(bool(getattr(module, "joined", ())) for module in backbone.modules())
+
+
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-13)])
 def test_folded_features_are_the_plain_ones(name: str, dtype: torch.dtype, tolerance: float) -> None:
@@ -60,21 +64,39 @@ def test_folded_features_are_the_plain_ones(name: str, dtype: torch.dtype, toler
     torch.testing.assert_close(got, wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
 
 
-def test_what_trains_is_not_folded_and_gets_the_plain_gradients() -> None:
-    ours, plain = lived_in("timm/mobilenetv2_035").double(), lived_in("timm/mobilenetv2_035", fold_batchnorm=False)
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/mobilenetv2_035", "timm/resnet10t"])
+@pytest.mark.parametrize("count", [20, 22, "all"])
+def test_what_trains_is_joined_instead_and_gets_the_plain_gradients(name: str, count: Any) -> None:
+    """Also where the convolution is frozen and its BatchNorm trains."""
+    ours, plain = lived_in(name).double(), lived_in(name, fold_batchnorm=False)
     plain.double().load_state_dict(ours.state_dict())
     gradients = []
     for backbone in (ours, plain):
-        backbone.unfreeze_last(20)
+        trained = backbone.unfreeze_last(count)
         backbone(images()).square().sum().backward()
         gradients.append({name: p.grad for name, p in backbone.named_parameters() if p.requires_grad})
-    assert folded(ours) == 52 - 7
-    assert len(gradients[0]) == 21
+    assert gradients[0].keys() == set(trained)
+    assert folded(ours) + joined(ours) == PAIRS[name]
+    assert joined(ours) > 0
+    assert joined(plain) == 0
     for name, gradient in gradients[0].items():
         wanted = gradients[1][name]
         assert gradient is not None
         assert wanted is not None
         torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-11 * float(wanted.abs().max()))
+
+
+def test_what_trains_in_bfloat16_is_neither() -> None:
+    """The product of a kernel and a scale would be rounded, rather than the kernel."""
+    ours, plain = lived_in("timm/mobilenetv2_035"), lived_in("timm/mobilenetv2_035", fold_batchnorm=False)
+    plain.load_state_dict(ours.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        ours.unfreeze_last("all")
+        plain.unfreeze_last("all")
+        assert torch.equal(ours(images()), plain(images()))
+    assert joined(ours) == folded(ours) == 0
+    ours(images())
+    assert joined(ours) == 52
 
 
 def test_without_gradients_everything_is_folded() -> None:

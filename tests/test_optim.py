@@ -1,6 +1,7 @@
 """Adam in Keras' form, and optimizers by class path."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -29,13 +30,48 @@ def run(optimizer_class: type[torch.optim.Optimizer], gradients: list[torch.Tens
     return parameter.detach()
 
 
-@pytest.mark.parametrize("options", [{"foreach": True}, {"foreach": False}, {"fused": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"foreach": False}, {"fused": True}], ids=str)
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-9])
 def test_hundred_steps_equal_the_formula(options: dict[str, bool], scale: float) -> None:
     torch.manual_seed(0)
     gradients = [scale * torch.randn(64, dtype=torch.float64) for _ in range(100)]
     # float64 rounding over 100 steps
     torch.testing.assert_close(run(KerasAdam, gradients, **options), reference(gradients, 1e-3), rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("options", "fused"),
+    [
+        ({}, True),
+        ({"weight_decay": 0.1}, True),
+        ({"foreach": False}, None),
+        ({"fused": False}, False),
+        ({"differentiable": True}, None),
+        ({"lr": torch.tensor(1e-3)}, None),
+    ],
+    ids=str,
+)
+def test_on_a_cpu_a_step_is_one_pass_unless_told_otherwise(options: dict[str, Any], fused: bool | None) -> None:
+    optimizer = KerasAdam([torch.nn.Parameter(torch.zeros(3))], **options)
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))]})
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))]})
+    assert [group["fused"] for group in optimizer.param_groups] == [fused, fused, None if fused else fused]
+
+
+def test_the_state_of_a_step_in_several_passes_is_taken_up() -> None:
+    """Of a checkpoint written before."""
+    torch.manual_seed(0)
+    gradients = [torch.randn(8, dtype=torch.float64) for _ in range(20)]
+    parameter = torch.nn.Parameter(torch.zeros(8, dtype=torch.float64))
+    optimizer = KerasAdam([parameter], fused=False)
+    for step, gradient in enumerate(gradients):
+        if step == 10:
+            fresh = KerasAdam([parameter])
+            fresh.load_state_dict(optimizer.state_dict())
+            optimizer = fresh
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    torch.testing.assert_close(parameter.detach(), reference(gradients, 1e-3), rtol=1e-12, atol=1e-16)
 
 
 def test_torch_adam_is_another_optimizer_where_gradients_are_small() -> None:

@@ -1,0 +1,239 @@
+"""The frozen beginning of a network as one graph of oneDNN's, which plans all of its convolutions together.
+
+torch calls oneDNN once for each layer, and it prepares the weights each time. Given the whole graph it prepares them
+once, chooses the memory layout between the layers, and adds residuals and clips in the convolutions' own pass. torch
+reaches it through TorchScript alone (``torch.jit.enable_onednn_fusion``). What it is worth stands in
+docs/benchmark.md.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from timm.layers.padding import get_same_padding
+from torch import Tensor, nn
+
+from lightning_tl.chain import bypassed, frozen_chain, has_hooks
+from lightning_tl.foldable import PROOF_TOLERANCE
+from lightning_tl.folding import Folded, FoldingConv2d, FoldingSameConv2d, has_plain_padding
+from lightning_tl.frozen_blocks import FrozenBlocks
+from lightning_tl.padding import SameConv2d, same_padded
+from lightning_tl.relu6 import CEILING, computed_in
+
+WORTH = 2**18
+"""Pixels of a batch, all images together, from which on a graph is made: it takes a second to make, and a batch of
+fewer pixels gains milliseconds."""
+USUAL = (8, 10)
+"""Batches of a multiple of one of these have a graph; the last batch of an epoch, which comes once, seldom is one. Both
+are rules of the batch alone, not of those before it, so that a run that is resumed computes what it would have."""
+GRAPHS_KEPT = 8
+"""For so many shapes of a batch; each has a copy of the weights."""
+
+
+class FrozenGraph:
+    """Runs a network with its frozen beginning as a graph of oneDNN's, where that can be had and is proven equal.
+
+    For float32 on a CPU. The graph is made anew when weights, hooks or what trains have changed, or for another shape
+    of the batch. What trains stays what it is, and so do tensors and names.
+
+    Args:
+        net: the network, in inference mode.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self._modules: tuple[nn.Module, ...] = ()
+        self._state: list[Any] = []
+        self._chain: tuple[nn.Module, ...] = ()
+        self._graphs: dict[tuple[Any, ...], Callable[[Tensor], Tensor] | None] = {}
+
+    def __call__(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        """What ``run`` gives for scaled images ``x``, (batch, 3, height, width); it runs the network, folded."""
+        if not self._takes(x):
+            return run(x)
+        self._follow(x, run)
+        shape = (x.shape, x.stride())
+        if shape not in self._graphs:
+            self._graphs = dict(list(self._graphs.items())[1 - GRAPHS_KEPT :])
+            self._graphs[shape] = _proven_graph(self._chain, x, run) if _is_worth_it(self._chain) else None
+        graph = self._graphs[shape]
+        return run(x) if graph is None else _run_behind(graph, self._chain, x, run)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Graphs do not travel to other processes, nor into copies."""
+        return {"net": self.net, "_modules": (), "_state": [], "_chain": (), "_graphs": {}}
+
+    def _takes(self, x: Tensor) -> bool:
+        if torch.compiler.is_compiling() or not hasattr(torch.jit, "enable_onednn_fusion"):
+            return False
+        if torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
+            return False
+        if x.device.type != "cpu" or x.dtype != torch.float32 or (torch.is_grad_enabled() and x.requires_grad):
+            return False
+        batch, _, height, width = x.shape
+        if batch * height * width < WORTH or all(batch % number for number in USUAL):
+            return False
+        weight = next(self.net.parameters())
+        return weight.dtype == computed_in(weight) == torch.float32 and bool(torch.backends.mkldnn.enabled)
+
+    def _follow(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> None:
+        """Forget the graphs where something has changed."""
+        if self._modules and _state(self._modules) == self._state:
+            return
+        self._graphs.clear()
+        self._modules = tuple(self.net.modules())
+        self._state = _state(self._modules)
+        self._chain = frozen_chain(self.net, run, x[:1].detach().clone())
+
+
+def _state(modules: Sequence[nn.Module]) -> list[Any]:
+    """What a graph depends on; tensors by where they are and how often they were written to."""
+    state: list[Any] = []
+    for module in modules:
+        state.append((has_hooks(module), *map(id, module._modules.values())))
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is None or tensor.requires_grad:
+                state.append(tensor is None)
+            else:
+                state.append((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version))
+    return state
+
+
+def _is_worth_it(chain: Sequence[nn.Module]) -> bool:
+    """Whether there are several convolutions that one graph can join."""
+    return sum(_is_folded(module) for outer in chain for module in outer.modules()) > 1
+
+
+def _is_folded(module: nn.Module) -> bool:
+    return isinstance(module, FoldingConv2d | FoldingSameConv2d) and module.folded is not None
+
+
+def _run_behind(
+    graph: Callable[[Tensor], Tensor], chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor], Tensor]
+) -> Tensor:
+    with torch.no_grad():
+        x = graph(x)
+    with bypassed(chain):
+        return run(x)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _proven_graph(
+    chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor] | None:
+    """The modules as a graph for images of the shape and strides of ``x``; None where it computes something else."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.empty_strided(x.shape, x.stride()).uniform_(-1, 1, generator=generator)
+    plain = run(image)
+    for turned in (True, False) if _pads_unevenly(chain) else (False,):
+        try:
+            graph = _graph(_Plain(chain, turned), image)
+            difference = (_run_behind(graph, chain, image, run) - plain).abs().max()
+        except RuntimeError:  # what TorchScript or oneDNN lacks
+            continue
+        if difference < PROOF_TOLERANCE * plain.abs().max():
+            return graph
+    return None
+
+
+def _graph(module: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
+    """``module`` compiled for images like ``image``.
+
+    Raises:
+        RuntimeError: it cannot be, or there is nothing in it that oneDNN computes.
+    """
+    with warnings.catch_warnings(), _onednn_fusion():
+        warnings.simplefilter("ignore")  # of torch about TorchScript's age, and sizes that become constants, as wanted
+        module.eval()(image[:2])  # settles paddings
+        graph = torch.jit.freeze(torch.jit.trace(module, image[:2], check_trace=False))  # type: ignore[no-untyped-call]
+        for _ in range(2):  # TorchScript looks at what comes by, then compiles
+            graph(image)
+        made = str(torch.jit.last_executed_optimized_graph())  # type: ignore[attr-defined]
+        if "oneDNNFusionGroup" not in made:
+            raise RuntimeError("oneDNN computes nothing of it")
+    return graph  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _onednn_fusion() -> Iterator[None]:
+    """Graphs that are compiled meanwhile are oneDNN's; others of the process stay as they are."""
+    before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
+    torch.jit.enable_onednn_fusion(True)
+    try:
+        yield
+    finally:
+        torch.jit.enable_onednn_fusion(before)
+
+
+def _pads_unevenly(chain: Sequence[nn.Module]) -> bool:
+    """Whether there is TensorFlow's padding for strides among them, all of it in folded convolutions."""
+    convs: list[Any] = [module for outer in chain for module in outer.modules() if isinstance(module, SameConv2d)]
+    return any(max(conv.stride) > 1 for conv in convs) and all(_is_folded(conv) for conv in convs)
+
+
+class _Plain(nn.Module):
+    """A copy of the modules, one after the other, with folded convolutions as single layers.
+
+    Args:
+        chain: the modules.
+        turned: compute on images turned upside down and left to right. TensorFlow pads more at the bottom and right
+            where it cannot pad evenly, which is the top and left of a turned image; and that torch's even padding
+            gives too, as strides then end before the last row. Kernels are turned with the images.
+    """
+
+    def __init__(self, chain: Sequence[nn.Module], turned: bool) -> None:
+        super().__init__()
+        self.turned = turned
+        self.layers = deepcopy(nn.Sequential(*chain))
+        for parent in list(self.layers.modules()):
+            if type(parent) is FrozenBlocks:
+                parent.__class__ = nn.Sequential  # type: ignore[assignment]
+            for name, child in list(parent.named_children()):
+                if _is_folded(child) and has_plain_padding(cast(nn.Conv2d, child)):
+                    setattr(parent, name, _Convolution(child, turned))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Through all of them, (batch, channels, height, width)."""
+        return self.layers(x.flip(2, 3)).flip(2, 3) if self.turned else self.layers(x)  # type: ignore[no-any-return]
+
+
+class _Convolution(nn.Module):
+    """A folded convolution, and ReLU6 where that is in it, of operations that oneDNN's graph knows.
+
+    What its padding is for the images that it is called on first, it is from then on.
+    """
+
+    def __init__(self, conv: Any, turned: bool) -> None:
+        super().__init__()
+        weight, bias, self.rectified = cast(Folded, conv.folded)
+        self.weight: Tensor
+        self.bias: Tensor
+        self.register_buffer("weight", weight.flip(2, 3) if turned else weight)
+        self.register_buffer("bias", bias)
+        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
+        self.same, self.turned, self.copied = isinstance(conv, FoldingSameConv2d), turned, (0, 0, 0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution."""
+        if self.same:
+            self._settle(x)
+        x = F.pad(x, self.copied) if any(self.copied) else x
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.hardtanh(x, 0.0, CEILING) if self.rectified else x
+
+    def _settle(self, x: Tensor) -> None:
+        """Turn TensorFlow's padding of ``x`` into numbers: of a convolution's own padding, or of a padded copy."""
+        sizes = zip(x.shape[2:], self.weight.shape[2:], self.stride, self.dilation, strict=True)
+        down, across = (get_same_padding(*of_axis) for of_axis in sizes)
+        if self.turned:
+            self.padding = ((down + 1) // 2, (across + 1) // 2)
+        else:
+            padded, self.weight, self.padding = same_padded(x, self.weight, self.stride, self.dilation)
+            if padded is not x:
+                self.copied = (across // 2, across - across // 2, down // 2, down - down // 2)
+        self.same = False
