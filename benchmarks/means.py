@@ -31,17 +31,29 @@ class Means(NamedTuple):
 
 
 NO_AUGMENTATION = {"augment": ()}
-PLAIN_LAYOUT = {"plain_layout": True}
+NO_GRAPH = {"no_graph": True}
+PLAIN_LAYOUT = {**NO_GRAPH, "plain_layout": True}
 MEANS = (
     Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
     Means("channels last", "resident", {"channels_last": False}),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
     Means("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
-    Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}),
-    Means("frozen blocks in oneDNN's layout", "resident", {"plain_layout": True}, precision="mixed"),
+    Means("frozen layers as one graph of oneDNN's", "resident", NO_GRAPH),
+    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
+    Means("Adam in one pass", "resident", {"adam_in_passes": True}),
     Means(
-        "without that layout: channels last", "resident", {**PLAIN_LAYOUT, "channels_last": False}, PLAIN_LAYOUT
-    ),  # as in networks whose blocks it does not suit
+        "without a graph: frozen blocks in oneDNN's layout",
+        "resident",
+        PLAIN_LAYOUT,
+        NO_GRAPH,  # as for batches that have none
+    ),
+    Means("frozen blocks in oneDNN's layout", "resident", PLAIN_LAYOUT, precision="mixed"),
+    Means(
+        "without graph and layout: channels last",
+        "resident",
+        {**PLAIN_LAYOUT, "channels_last": False},
+        PLAIN_LAYOUT,  # as in networks whose blocks it does not suit
+    ),
     Means(
         "without that layout: TensorFlow's padding without a padded copy",
         "resident",

@@ -15,7 +15,7 @@ from keras_ref.files import write_text
 from keras_ref.finish import finish_fit
 from keras_ref.phases import fit_phases
 from keras_ref.recorder import Recorder
-from keras_ref.runfolder import choose_run_folder
+from keras_ref.runfolder import choose_run_folder, release_claims
 
 
 def fit(config: Config) -> Path:
@@ -29,12 +29,15 @@ def fit(config: Config) -> Path:
         RuntimeError: BatchNorm has not stayed in inference mode.
     """
     run_folder = choose_run_folder(config.root)
-    source = open_source(config.data, config.seed)
-    keras.utils.set_random_seed(config.seed)
-    shared = config.draws == "shared"
-    classifier = build_classifier(config.model, config.data.size, len(source.class_names), config.seed, shared)
-    write_text(run_folder / "config.yaml", config.to_yaml())
-    write_split(run_folder / "split.csv", source.samples)
+    try:
+        source = open_source(config.data, config.seed)
+        keras.utils.set_random_seed(config.seed)
+        shared = config.draws == "shared"
+        classifier = build_classifier(config.model, config.data.size, len(source.class_names), config.seed, shared)
+        write_text(run_folder / "config.yaml", config.to_yaml())
+        write_split(run_folder / "split.csv", source.samples)
+    finally:
+        release_claims()
     recorder = Recorder(run_folder, classifier.saver)
     fit_phases(classifier, source, config, recorder)
     finish_fit(classifier, source, config, recorder, run_folder)

@@ -1,16 +1,23 @@
 """The run folder: where it is, whether it can be written, and what a run's files are called."""
 
+import itertools
+from contextlib import suppress
 from pathlib import Path
 
 from keras_ref.errors import InputError
-from keras_ref.files import write_text
 
 BEST, LAST = "best.weights.h5", "last.weights.h5"
 """differs: weights alone, for a model built from the run's config; lightning_tl's checkpoints also resume."""
 
+CLAIM = ".claimed"
+"""In a run folder from when it is chosen until the run has written something else; a killed process may leave it."""
+_claims: list[Path] = []
+
 
 def choose_run_folder(root: str | Path) -> Path:
-    """``root`` itself when it is new or empty, else the first unused ``root/run_N``; created and writable.
+    """``root`` itself when it is new or empty, else the first such ``root/run_N``; created, and no other run's.
+
+    Two runs that begin at once get two folders: each marks its own until ``release_claims``.
 
     Raises:
         InputError: the folder cannot be created or written, or its name is no UTF-8.
@@ -20,14 +27,30 @@ def choose_run_folder(root: str | Path) -> Path:
         raise InputError(
             f"trainer.default_root_dir: {str(root)!r} is no UTF-8, which the files of a run need. Give another folder."
         )
-    folder = root
+    numbered = (root / f"run_{n}" for n in itertools.count(1))
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            folder = next(path for n in range(1, 10**9) if not (path := root / f"run_{n}").exists())
-        write_text(folder / "probe", "writable")
-        (folder / "probe").unlink()
+        return next(folder for folder in itertools.chain([root], numbered) if _claimed(folder))
     except OSError as error:
         raise InputError(
-            f"trainer.default_root_dir: the run folder {folder} cannot be written: {error}. Give another folder."
+            f"trainer.default_root_dir: the run folder {root} cannot be written: {error}. Give another folder."
         ) from error
-    return folder
+
+
+def release_claims() -> None:
+    """Let go of the folders that were chosen: they hold a run by now, or never will."""
+    while _claims:
+        _claims.pop().unlink(missing_ok=True)
+
+
+def _claimed(folder: Path) -> bool:
+    """Take a new or empty folder, unless another run is quicker: it reads its images before it writes anything."""
+    with suppress(FileExistsError):
+        folder.mkdir(parents=True)
+    if not folder.is_dir() or any(folder.iterdir()):
+        return False
+    claim = folder / CLAIM
+    with suppress(FileExistsError):
+        claim.open("x").close()
+        _claims.append(claim)
+        return True
+    return False

@@ -122,7 +122,7 @@ def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
             if not pair.norm.training and not trains:
                 fold(pair)
             elif not pair.norm.training and computed_in(pair.conv.weight) in (torch.float32, torch.float64):
-                pair.conv.joined, pair.norm.inside = (pair.norm,), True
+                join(pair)
             pair.conv.folded_from = state
 
 
@@ -142,6 +142,11 @@ def fold(pair: Pair) -> None:
     norm.inside = True
     if relu6 is not None:
         relu6.inside = True
+
+
+def join(pair: Pair) -> None:
+    """Let the convolution compute with BatchNorm's scale in its kernel, both of them training on."""
+    pair.conv.joined, pair.norm.inside = (pair.norm,), True
 
 
 def unfold(pair: Pair) -> None:

@@ -132,7 +132,7 @@ def _proven_graph(
     plain = run(image)
     for turned in (True, False) if _pads_unevenly(chain) else (False,):
         try:
-            graph = _graph(_Plain(chain, turned), image)
+            graph = _graph(_Plain(chain, turned).eval(), image)
             difference = (_run_behind(graph, chain, image, run) - plain).abs().max()
         except RuntimeError:  # what TorchScript or oneDNN lacks
             continue
@@ -149,14 +149,15 @@ def _graph(module: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
     """
     with warnings.catch_warnings(), _onednn_fusion():
         warnings.simplefilter("ignore")  # of torch about TorchScript's age, and sizes that become constants, as wanted
-        module.eval()(image[:2])  # settles paddings
-        graph = torch.jit.freeze(torch.jit.trace(module, image[:2], check_trace=False))  # type: ignore[no-untyped-call]
+        module(image[:1])  # settles paddings
+        # A function's weights are constants of its graph; those of a module would have to be made so, which takes long.
+        graph: Callable[[Tensor], Tensor] = torch.jit.trace(lambda x: module(x), image[:1], check_trace=False)  # type: ignore[no-untyped-call]
         for _ in range(2):  # TorchScript looks at what comes by, then compiles
             graph(image)
         made = str(torch.jit.last_executed_optimized_graph())  # type: ignore[attr-defined]
         if "oneDNNFusionGroup" not in made:
             raise RuntimeError("oneDNN computes nothing of it")
-    return graph  # type: ignore[no-any-return]
+    return graph
 
 
 @contextmanager

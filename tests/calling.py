@@ -74,9 +74,10 @@ def make_workplace(folder: Path) -> Path:
     draw_images(folder / "images")
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     words = ("--config", "config.yaml", "--data.root", "images", "--trainer.default_root_dir", "run")
+    there = "tensorflow" in sys.modules  # another test of this process has brought it
     done = run("fit", *words, cwd=folder)
     *_, accuracy, run_folder = done.out.strip().splitlines()
     assert run_folder == "run folder: run"
     assert accuracy.startswith("accuracy of the best checkpoint on the val split: ")
-    assert "tensorflow" not in sys.modules, "TensorBoard's logger must not bring TensorFlow along"
+    assert there or "tensorflow" not in sys.modules, "TensorBoard's logger must not bring TensorFlow along"
     return folder

@@ -283,6 +283,18 @@ def test_quick(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
 
 
+@pytest.mark.parametrize(("args", "folder"), [((), "docs"), (("--quick",), "runs/benchmark")])
+def test_a_quick_run_leaves_the_committed_report_alone(
+    content: dict[str, Any], args: tuple[str, ...], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = command()
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    monkeypatch.setattr(script, "measure", lambda options: content)  # what a run before has measured
+    assert script.main(args) == 1  # a framework was refused
+    (written,) = {path.parent for path in tmp_path.rglob("benchmark.*")}
+    assert written == tmp_path / folder
+
+
 def command() -> ModuleType:
     """scripts/benchmark.py as a module."""
     spec = importlib.util.spec_from_file_location("benchmark_command", ROOT / "scripts" / "benchmark.py")

@@ -113,17 +113,36 @@ def test_the_printed_config_runs_again(workplace: Path, tmp_path: Path) -> None:
     run("fit", "--config", "printed.yaml", "--trainer.fast_dev_run", "1", cwd=tmp_path)
 
 
-def test_the_script_draws_a_grid_of_augmented_images(
-    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tmp_path / "grid.png"
-    args = ("--config", workplace / "config.yaml", "--data.root", workplace / "images", "--output", output)
-    shape = ("--samples", 2, "--epochs", 3)
-    monkeypatch.setattr(sys, "argv", ["augmentation_grid.py", *map(str, (*args, *shape))])
+def draw_grid(monkeypatch: pytest.MonkeyPatch, config: Path, images: Path, output: Path) -> object:
+    """The script's exit code."""
+    args = ("--config", config, "--data.root", images, "--output", output, "--samples", 2, "--epochs", 3)
+    monkeypatch.setattr(sys, "argv", ["augmentation_grid.py", *map(str, args)])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "scripts/augmentation_grid.py"), run_name="__main__")
-    assert ended.value.code == 0
+    return ended.value.code
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_the_script_draws_a_grid_of_augmented_images(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augmented: bool
+) -> None:
+    """Of a config without transforms, the images as they are."""
+    settings = yaml.safe_load((workplace / "config.yaml").read_text())
+    if not augmented:
+        del settings["model"]["augment"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    output = tmp_path / "grid.png"
+    assert draw_grid(monkeypatch, tmp_path / "config.yaml", workplace / "images", output) == 0
     grid = decode_image(output)
     assert grid.shape == (3, 2 * (32 + 2) + 2, 4 * (32 + 2) + 2)
     original, first = (grid[:, 2:34, left : left + 32] for left in (2, 36))
-    assert not (original == first).all()
+    assert (original == first).all() != augmented
+
+
+def test_the_script_names_a_config_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "grid.png"
+    assert draw_grid(monkeypatch, tmp_path / "none.yaml", tmp_path, output) == 2
+    assert f"{tmp_path / 'none.yaml'} cannot be read: No such file" in capsys.readouterr().err
+    assert not output.exists()

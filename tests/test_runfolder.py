@@ -6,15 +6,22 @@ import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+import keras_ref.runfolder
+import lightning_tl.runfolder
 from lightning_tl.errors import InputError
-from lightning_tl.runfolder import check_space, choose_run_folder, find_checkpoint, release_claims, run_folder_of
+from lightning_tl.runfolder import check_space, choose_run_folder, find_checkpoint, run_folder_of
+
+SIDES = pytest.mark.parametrize("side", [lightning_tl.runfolder, keras_ref.runfolder], ids=lambda side: side.__name__)
 
 
-def test_a_new_or_empty_folder_is_the_run_folder_itself_else_numbered_ones(tmp_path: Path) -> None:
+@SIDES
+def test_a_new_or_empty_folder_is_the_run_folder_itself_else_numbered_ones(tmp_path: Path, side: ModuleType) -> None:
+    choose_run_folder = side.choose_run_folder
     assert choose_run_folder(tmp_path / "new") == tmp_path / "new"
     (tmp_path / "empty").mkdir()
     assert choose_run_folder(tmp_path / "empty") == tmp_path / "empty"
@@ -22,28 +29,30 @@ def test_a_new_or_empty_folder_is_the_run_folder_itself_else_numbered_ones(tmp_p
     first = choose_run_folder(tmp_path / "empty")
     assert first == tmp_path / "empty" / "run_1"
     assert choose_run_folder(tmp_path / "empty") == tmp_path / "empty" / "run_2"
-    release_claims()
+    side.release_claims()
     assert not list(first.iterdir())
 
 
-def test_an_empty_folder_of_a_run_that_has_just_begun_is_not_taken(tmp_path: Path) -> None:
+@SIDES
+def test_an_empty_folder_of_a_run_that_has_just_begun_is_not_taken(tmp_path: Path, side: ModuleType) -> None:
     """It decodes its images first; by a process that began at the same moment, too."""
-    code = "import sys; from lightning_tl.runfolder import choose_run_folder; print(choose_run_folder(sys.argv[1]))"
+    code = f"import sys; from {side.__name__} import choose_run_folder; print(choose_run_folder(sys.argv[1]))"
     run = [sys.executable, "-c", code, str(tmp_path / "run")]
     others = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    ours = choose_run_folder(tmp_path / "run")
+    ours = side.choose_run_folder(tmp_path / "run")
     chosen = [str(ours), *(other.communicate(timeout=120)[0].strip() for other in others)]
     assert sorted(chosen) == sorted(map(str, (tmp_path / "run", *(tmp_path / "run" / f"run_{n}" for n in (1, 2, 3)))))
-    release_claims()
+    side.release_claims()
 
 
-def test_a_start_that_fails_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+@SIDES
+def test_a_start_that_fails_leaves_the_folder_to_the_next(tmp_path: Path, side: ModuleType) -> None:
     for _ in range(2):
-        assert choose_run_folder(tmp_path / "run") == tmp_path / "run"
-        release_claims()
+        assert side.choose_run_folder(tmp_path / "run") == tmp_path / "run"
+        side.release_claims()
     (tmp_path / "run" / "run_1").write_text("no folder")
-    assert choose_run_folder(tmp_path / "run") == tmp_path / "run" / "run_2"
-    release_claims()
+    assert side.choose_run_folder(tmp_path / "run") == tmp_path / "run" / "run_2"
+    side.release_claims()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

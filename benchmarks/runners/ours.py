@@ -23,9 +23,14 @@ from lightning_tl import (
     TransferClassifier,
     folding,
     frozen_blocks,
+    frozen_graph,
     padding,
     relu6,
 )
+from lightning_tl.optim import KerasAdam
+
+SWITCHES = ("compile", "padded_copies", "separate_relu6", "plain_layout", "no_graph", "norms_apart", "adam_in_passes")
+"""Options that are no constructor's; see ``Runner``."""
 
 
 class Runner(Base):
@@ -36,7 +41,8 @@ class Runner(Base):
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
             to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do;
             ``separate_relu6`` has each ReLU6 be a pass of its own; ``plain_layout`` keeps channels last, or as they
-            are, in frozen blocks too.
+            are, in frozen blocks too; ``no_graph`` computes frozen layers one by one; ``norms_apart`` leaves BatchNorm
+            that trains a layer of its own; ``adam_in_passes`` has torch's default implementation of Adam.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -52,6 +58,10 @@ class Runner(Base):
             relu6.in_one_pass = lambda x, weight: False
         if self.options["rest"].get("plain_layout"):
             frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
+        if self.options["rest"].get("no_graph"):
+            frozen_graph.WORTH = 2**62
+        if self.options["rest"].get("norms_apart"):
+            folding.join = lambda pair: None
         self.model = self._model()
         self.initial = deepcopy(self.model.state_dict())
 
@@ -103,8 +113,17 @@ class Runner(Base):
 
     def _phases(self, names: Any, epochs: int) -> PhasedFinetuning:
         settings = self.settings
+        adam = f"{KerasAdam.__module__}.{KerasAdam.__name__}"
+        several = {"optimizer": {"class_path": adam, "init_args": {"fused": False}}}
+        further = several if self.options["rest"].get("adam_in_passes") else {}
         phases = [
-            {"name": name, "epochs": epochs, "lr": settings.lr(name), "unfreeze_last": settings.unfreeze_last(name)}
+            {
+                "name": name,
+                "epochs": epochs,
+                "lr": settings.lr(name),
+                "unfreeze_last": settings.unfreeze_last(name),
+                **further,
+            }
             for name in names
         ]
         return PhasedFinetuning(phases, **self.options["phases"])
@@ -148,7 +167,7 @@ def divide(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     divided: dict[str, dict[str, Any]] = {name: {} for name in (*takers, "rest")}
     for option, value in options.items():
         found = [name for name, taker in takers.items() if option in inspect.signature(taker).parameters]
-        if not found and option not in ("compile", "padded_copies", "separate_relu6", "plain_layout"):
+        if not found and option not in SWITCHES:
             raise TypeError(f"lightning-tl has no option {option}. Received: {option}={value!r}.")
         divided[found[0] if found else "rest"][option] = value
     return divided

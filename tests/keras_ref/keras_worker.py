@@ -20,6 +20,7 @@ from keras_pictures import leave_pictures  # noqa: E402
 from keras_ref.augment import Injected, from_config  # noqa: E402
 from keras_ref.backbone import Backbone  # noqa: E402
 from keras_ref.cli import main  # noqa: E402
+from keras_ref.evaluate import cross_entropy  # noqa: E402
 from keras_ref.head import SharedDropout, head_kernel, make_loss  # noqa: E402
 from keras_ref.metrics import MacroF1  # noqa: E402
 from keras_ref.naive import statistics_drift  # noqa: E402
@@ -47,6 +48,7 @@ def answer(folder: Path) -> dict[str, Any]:
         "stock": run_stock(folder, "stock"),
         "refusal": refusal(folder),
         "pictures": leave_pictures(folder),
+        "saturated": saturated(),
         "loss": [loss(questions["probabilities"], questions["labels"], s) for s in questions["smoothing"]],
     }
 
@@ -85,6 +87,20 @@ def loss(probabilities: list[list[float]], labels: list[int], smoothing: float) 
     """The training loss."""
     target = np.eye(len(probabilities[0]), dtype=np.float32)[labels] if smoothing else np.array(labels)
     return float(make_loss(smoothing)(target, np.array(probabilities, np.float32)))
+
+
+def saturated() -> list[tuple[float, float]]:
+    """The loss of mistakes that are more and more certain: as Keras evaluates them, and as predictions carry it."""
+    scores = keras.Input((3,))
+    model = keras.Model(scores, keras.layers.Activation("softmax")(scores))
+    model.compile(loss=make_loss(0.0))
+    found = []
+    for certain in (1.0, 5.0, 15.0, 30.0):
+        row, label = np.array([[certain, 0.0, -certain]], np.float32), np.array([2])
+        found.append(
+            (float(model.evaluate(row, label, verbose=0)), cross_entropy(model.predict(row, verbose=0), label))
+        )
+    return [(keras_loss, float(loss[0])) for keras_loss, loss in found]
 
 
 def f1(probabilities: list[list[float]], labels: list[int], batch: int, one_hot: bool) -> float:
