@@ -33,11 +33,11 @@ class Means(NamedTuple):
 NO_AUGMENTATION = {"augment": ()}
 NO_GRAPH = {"no_graph": True}
 PLAIN_LAYOUT = {**NO_GRAPH, "plain_layout": True}
+BY_ITSELF = {**PLAIN_LAYOUT, "norms_apart": True}
 MEANS = (
     Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
     Means("channels last", "resident", {"channels_last": False}),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
-    Means("BatchNorm folded into frozen convolutions", "resident", {"fold_batchnorm": False}),
     Means("frozen layers as one graph of oneDNN's", "resident", NO_GRAPH),
     Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}),
@@ -48,6 +48,12 @@ MEANS = (
         NO_GRAPH,  # as for batches that have none
     ),
     Means("frozen blocks in oneDNN's layout", "resident", PLAIN_LAYOUT, precision="mixed"),
+    Means(
+        "without all of these: BatchNorm folded into frozen convolutions",
+        "resident",
+        {**BY_ITSELF, "fold_batchnorm": False},
+        BY_ITSELF,  # the others need it
+    ),
     Means(
         "without graph and layout: channels last",
         "resident",
@@ -76,7 +82,7 @@ MEANS = (
         {**NO_AUGMENTATION, "cache_features": True},
     ),
 )
-"""Options that the installed version does not have are left out."""
+"""Options of a constructor that the installed version does not have are left out."""
 
 
 def means(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], list[dict[str, Any]]]]:

@@ -1,7 +1,8 @@
 """Pretrained networks without their classifier, in Keras' or torch's convention."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import timm
@@ -39,7 +40,8 @@ class Backbone(nn.Module):
         convention: how strided convolutions pad, BatchNorm's epsilon and momentum, and pixel scaling.
         image_size: (height, width) the network will see, in pixels; some timm models are built for one size.
         options: further constructor arguments of the network, for example ``{"width_mult": 0.35}``.
-        fold_batchnorm: compute frozen BatchNorm inside the convolution before it; see ``lightning_tl.folding``.
+        fold_batchnorm: compute BatchNorm inside the convolution before it, and frozen layers as one graph; see
+            ``lightning_tl.folding`` and ``lightning_tl.frozen_graph``.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
 
     Raises:
@@ -123,6 +125,15 @@ class Backbone(nn.Module):
         """Fold what needs no gradient now; where a compiler traces the network, it must have been called before."""
         if not torch.compiler.is_compiling():
             fold_frozen(self._pairs, torch.is_grad_enabled())
+
+    @contextmanager
+    def without_graph(self) -> Iterator[None]:
+        """Compute frozen layers one by one meanwhile, so that an image's features do not depend on its batch's size."""
+        graph, self._graph = self._graph, None
+        try:
+            yield
+        finally:
+            self._graph = graph
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in inference mode; ``mode`` is ignored."""

@@ -58,7 +58,8 @@ class TransferClassifier(lightning.LightningModule):
         class_weights: weight of a class's samples in the training loss; classes not named weigh 1.
         label_smoothing: share of the target spread over all classes, in [0, 1).
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
-        fold_batchnorm: compute frozen BatchNorm inside the convolution before it: the same features, sooner.
+        fold_batchnorm: compute BatchNorm inside the convolution before it, and frozen layers as one graph where oneDNN
+            has one: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
         cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
             on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.
@@ -268,7 +269,8 @@ class TransferClassifier(lightning.LightningModule):
         if not (self.cache_features and frozen):
             return self._features(batch["image"])
         images = batch["image"]
-        return self._cache.features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
+        with self.backbone.without_graph():
+            return self._cache.features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
 
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])

@@ -35,6 +35,8 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     classes = [module.__class__ for module in modules]
     for module, cls in zip(modules, classes, strict=True):
         module.__class__ = FOLDING.get(cls, InnerReLU6)
+    for pair in pairs:
+        pair.conv.norm = (pair.norm,)
     if not pairs or _proven(pairs, lambda: features(image), generator):
         return pairs
     for module, cls in zip(modules, classes, strict=True):
@@ -73,7 +75,10 @@ def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
     relu6: dict[nn.Module, Any] = {norm: act for norm, act in takes if type(act) is nn.ReLU6 and calls[act] == 1}
     relu6 |= {norm: norm.act for norm in gives if isinstance(norm, InferenceBatchNormAct2d) and _is_relu6(norm)}
     found: list[tuple[Any, Any]] = [(conv, norm) for conv, norm in takes if isinstance(norm, norms)]
-    return tuple(Pair(conv, norm, relu6.get(norm) if has_plain_padding(conv) else None) for conv, norm in found)
+    place = {child: (parent, name) for parent in net.modules() for name, child in parent.named_children()}
+    return tuple(
+        Pair(conv, norm, relu6.get(norm) if has_plain_padding(conv) else None, *place[conv]) for conv, norm in found
+    )
 
 
 def _is_relu6(norm: InferenceBatchNormAct2d) -> bool:

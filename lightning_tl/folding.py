@@ -36,12 +36,14 @@ class _Folding(nn.Module):
 
     Attributes:
         folded: all of it in one, which does not train; None while they are apart.
-        joined: the BatchNorm after it, in a tuple so that it is no child of two modules, where they train as one.
-        folded_from: the state that these two were made from, or that forbade them.
+        norm: the BatchNorm after it, in a tuple so that it is no child of two modules.
+        joined: whether it scales the kernel by that BatchNorm, as one of the two trains.
+        folded_from: the state that these were made from, or that forbade them.
     """
 
     folded: Folded | None = None
-    joined: tuple[InferenceBatchNorm2d, ...] = ()
+    norm: tuple[InferenceBatchNorm2d, ...] = ()
+    joined = False
     folded_from: tuple[Any, ...] = ()
 
 
@@ -51,7 +53,7 @@ class FoldingConv2d(_Folding, nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Conv2d``, with what comes after it where that is folded in."""
         if self.joined:
-            return self._conv_forward(input, *_joined_weights(self, *self.joined))  # type: ignore[no-any-return]
+            return self._conv_forward(input, *_joined_weights(self, *self.norm))  # type: ignore[no-any-return]
         if self.folded is None:
             return super().forward(input)
         weight, bias, rectified = self.folded
@@ -70,7 +72,7 @@ class FoldingSameConv2d(_Folding, SameConv2d):
     def forward(self, x: Tensor) -> Tensor:
         """As ``SameConv2d``, with what comes after it where that is folded in."""
         if self.joined:
-            weight, bias = _joined_weights(self, *self.joined)
+            weight, bias = _joined_weights(self, *self.norm)
             return same_conv2d(x, weight, bias, self.stride, self.dilation, self.groups)  # type: ignore[arg-type]
         if self.folded is None:
             return super().forward(x)  # type: ignore[no-any-return]
@@ -84,9 +86,11 @@ class FoldingSameConv2d(_Folding, SameConv2d):
         return conv2d_relu6(x, weight, bias, stride, padding, dilation, self.groups)  # type: ignore[arg-type]
 
 
-def trains_with_norm(module: nn.Module) -> bool:
-    """Whether this is a convolution that is joined with a BatchNorm, one of the two training."""
-    return isinstance(module, _Folding) and bool(module.joined)
+def norm_trains(module: nn.Module) -> bool:
+    """Whether this is a convolution that computes, or would with gradients, with a BatchNorm that trains."""
+    if not isinstance(module, _Folding):
+        return False
+    return any(parameter.requires_grad for norm in module.norm for parameter in norm.parameters())
 
 
 FOLDING: dict[type[nn.Module], type[Any]] = {nn.Conv2d: FoldingConv2d, SameConv2d: FoldingSameConv2d}
@@ -94,11 +98,22 @@ FOLDING: dict[type[nn.Module], type[Any]] = {nn.Conv2d: FoldingConv2d, SameConv2
 
 
 class Pair(NamedTuple):
-    """A convolution whose output goes into a BatchNorm and nowhere else, and that one's, perhaps, into a ReLU6."""
+    """A convolution whose output goes into a BatchNorm and nowhere else, and that one's, perhaps, into a ReLU6.
+
+    Attributes:
+        parent: the module that has the convolution ...
+        name: ... under this name.
+    """
 
     conv: FoldingConv2d  # or FoldingSameConv2d
     norm: InferenceBatchNorm2d  # or InferenceBatchNormAct2d
     relu6: InnerReLU6 | None
+    parent: nn.Module
+    name: str
+
+    def is_in_place(self) -> bool:
+        """Whether the convolution is still where it was found, with weights of its own."""
+        return self.parent._modules.get(self.name) is self.conv and "parametrizations" not in self.conv._modules
 
 
 def has_plain_padding(conv: nn.Conv2d) -> bool:
@@ -111,10 +126,14 @@ def has_plain_padding(conv: nn.Conv2d) -> bool:
 def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
     """Fold the pairs that need no gradient now, and join the others; costs little where nothing has changed.
 
-    Where gradients are off, as in validation, that is all of them: what is evaluated does not depend on the phase.
+    Where gradients are off, as in validation, that is all of them: what is evaluated does not depend on the phase. A
+    pair with something else in its convolution's place, as of those who adapt a network, is taken apart.
     Pairs that train in less than float32 stay apart, as their product would be rounded rather than the kernel.
     """
     for pair in pairs:
+        if not pair.is_in_place():
+            unfold(pair)
+            continue
         state = _state(pair, gradients)
         if state != pair.conv.folded_from:
             unfold(pair)
@@ -128,7 +147,7 @@ def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
 
 def fold(pair: Pair) -> None:
     """Let the convolution compute all; its weights are made in float64 and rounded once."""
-    conv, norm, relu6 = pair
+    conv, norm, relu6 = pair[:3]
     conv_weight, conv_bias, mean, variance, weight, bias = (
         None if tensor is None else tensor.double()
         for tensor in (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
@@ -146,12 +165,12 @@ def fold(pair: Pair) -> None:
 
 def join(pair: Pair) -> None:
     """Let the convolution compute with BatchNorm's scale in its kernel, both of them training on."""
-    pair.conv.joined, pair.norm.inside = (pair.norm,), True
+    pair.conv.joined, pair.norm.inside = True, True
 
 
 def unfold(pair: Pair) -> None:
     """Let each compute its own."""
-    pair.conv.folded, pair.conv.joined, pair.conv.folded_from, pair.norm.inside = None, (), (), False
+    pair.conv.folded, pair.conv.joined, pair.conv.folded_from, pair.norm.inside = None, False, (), False
     if pair.relu6 is not None:
         pair.relu6.inside = False
 
@@ -171,7 +190,7 @@ def _joined_weights(conv: nn.Conv2d, norm: InferenceBatchNorm2d) -> tuple[Tensor
 
 
 def _tensors(pair: Pair) -> list[Tensor]:
-    conv, norm, _ = pair
+    conv, norm = pair[:2]
     all_six = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
     return [tensor for tensor in all_six if tensor is not None]
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.blocked import to_blocked, to_plain
+from lightning_tl.chain import is_watched
 from lightning_tl.foldable import PROOF_TOLERANCE
 from lightning_tl.folding import Folded, Pair, has_plain_padding
 from lightning_tl.relu6 import in_one_pass
@@ -28,9 +29,8 @@ class Block(NamedTuple):
         for pair in self.pairs:
             if pair.conv.folded is None:
                 return None
-        for module in self.modules:
-            if module._forward_hooks or module._forward_pre_hooks:  # they expect plain tensors
-                return None
+        if any(is_watched(module) for module in self.modules):  # by what expects plain tensors
+            return None
         weight = cast(Folded, self.pairs[0].conv.folded).weight
         return weight.dtype if in_one_pass(x, weight) else None
 
@@ -48,7 +48,7 @@ class FrozenBlocks(nn.Sequential):
         """As ``nn.Sequential``."""
         x = input
         for module, block in zip(self, self.blocks, strict=True):
-            dtype = None if block is None else block.computes_in(x)
+            dtype = None if block is None or block.modules[0] is not module else block.computes_in(x)
             x = module(to_plain(x) if dtype is None else to_blocked(x, dtype))
         return x if input.is_mkldnn else to_plain(x)
 
@@ -69,6 +69,8 @@ def find_blocks(
     """
     found = {module: _blocks_of(module, pairs) for module in net.modules() if type(module) is nn.Sequential}
     found = {module: of for module, of in found.items() if any(of)}
+    if not found:
+        return
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(next(net.parameters()))
     with torch.no_grad():
         plain = features(image)

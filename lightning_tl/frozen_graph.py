@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from threading import RLock
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
-from lightning_tl.chain import bypassed, frozen_chain, has_hooks
+from lightning_tl.chain import bypassed, frozen_chain, is_watched
 from lightning_tl.foldable import PROOF_TOLERANCE
 from lightning_tl.folding import Folded, FoldingConv2d, FoldingSameConv2d, has_plain_padding
 from lightning_tl.frozen_blocks import FrozenBlocks
@@ -30,15 +31,16 @@ fewer pixels gains milliseconds."""
 USUAL = (8, 10)
 """Batches of a multiple of one of these have a graph; the last batch of an epoch, which comes once, seldom is one. Both
 are rules of the batch alone, not of those before it, so that a run that is resumed computes what it would have."""
-GRAPHS_KEPT = 8
+GRAPHS_KEPT = 4
 """For so many shapes of a batch; each has a copy of the weights."""
 
 
 class FrozenGraph:
     """Runs a network with its frozen beginning as a graph of oneDNN's, where that can be had and is proven equal.
 
-    For float32 on a CPU. The graph is made anew when weights, hooks or what trains have changed, or for another shape
-    of the batch. What trains stays what it is, and so do tensors and names.
+    For float32 on a CPU. The graph is made anew when tensors were written to or are others, modules were replaced or
+    are watched, or other ones train, and for another shape of the batch. Writing through ``tensor.data`` leaves no
+    trace. What trains stays what it is, and so do tensors and names. One thread at a time.
 
     Args:
         net: the network, in inference mode.
@@ -50,27 +52,26 @@ class FrozenGraph:
         self._state: list[Any] = []
         self._chain: tuple[nn.Module, ...] = ()
         self._graphs: dict[tuple[Any, ...], Callable[[Tensor], Tensor] | None] = {}
+        self._lock = RLock()
 
     def __call__(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         """What ``run`` gives for scaled images ``x``, (batch, 3, height, width); it runs the network, folded."""
-        if not self._takes(x):
+        if torch.compiler.is_compiling():
             return run(x)
-        self._follow(x, run)
-        shape = (x.shape, x.stride())
-        if shape not in self._graphs:
-            self._graphs = dict(list(self._graphs.items())[1 - GRAPHS_KEPT :])
-            self._graphs[shape] = _proven_graph(self._chain, x, run) if _is_worth_it(self._chain) else None
-        graph = self._graphs[shape]
-        return run(x) if graph is None else _run_behind(graph, self._chain, x, run)
+        with self._lock:  # while one thread has modules bypassed, no other may run them
+            graph = self._graph_for(x, run) if self._takes(x) else None
+            return run(x) if graph is None else _run_behind(graph, self._chain, x, run)
 
     def __getstate__(self) -> dict[str, Any]:
         """Graphs do not travel to other processes, nor into copies."""
-        return {"net": self.net, "_modules": (), "_state": [], "_chain": (), "_graphs": {}}
+        return {"net": self.net}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin anew."""
+        self.__init__(state["net"])  # type: ignore[misc]
 
     def _takes(self, x: Tensor) -> bool:
-        if torch.compiler.is_compiling() or not hasattr(torch.jit, "enable_onednn_fusion"):
-            return False
-        if torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
+        if not hasattr(torch.jit, "enable_onednn_fusion") or torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
             return False
         if x.device.type != "cpu" or x.dtype != torch.float32 or (torch.is_grad_enabled() and x.requires_grad):
             return False
@@ -80,21 +81,29 @@ class FrozenGraph:
         weight = next(self.net.parameters())
         return weight.dtype == computed_in(weight) == torch.float32 and bool(torch.backends.mkldnn.enabled)
 
-    def _follow(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> None:
-        """Forget the graphs where something has changed."""
-        if self._modules and _state(self._modules) == self._state:
-            return
-        self._graphs.clear()
-        self._modules = tuple(self.net.modules())
-        self._state = _state(self._modules)
-        self._chain = frozen_chain(self.net, run, x[:1].detach().clone())
+    def _graph_for(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
+        """A graph for batches like ``x``, made where there is none; None where there can be none."""
+        if not self._modules or _state(self._modules) != self._state:
+            self._graphs.clear()
+            modules = tuple(self.net.modules())
+            state, chain = _state(modules), frozen_chain(self.net, run, x[:1].detach().clone())
+            self._modules, self._state, self._chain = modules, state, chain
+        shape = (x.shape, x.stride())
+        if shape in self._graphs:
+            graph = self._graphs.pop(shape)
+        else:
+            graph = _proven_graph(self._chain, x, run) if _is_worth_it(self._chain) else None
+        self._graphs[shape] = graph  # as the last, which goes last
+        if len(self._graphs) > GRAPHS_KEPT:
+            del self._graphs[next(iter(self._graphs))]
+        return graph
 
 
 def _state(modules: Sequence[nn.Module]) -> list[Any]:
     """What a graph depends on; tensors by where they are and how often they were written to."""
     state: list[Any] = []
     for module in modules:
-        state.append((has_hooks(module), *map(id, module._modules.values())))
+        state.append((is_watched(module), getattr(module, "eps", 0), *map(id, module._modules.values())))
         for tensor in (*module._parameters.values(), *module._buffers.values()):
             if tensor is None or tensor.requires_grad:
                 state.append(tensor is None)
@@ -134,7 +143,7 @@ def _proven_graph(
         try:
             graph = _graph(_Plain(chain, turned).eval(), image)
             difference = (_run_behind(graph, chain, image, run) - plain).abs().max()
-        except RuntimeError:  # what TorchScript or oneDNN lacks
+        except (RuntimeError, TypeError, ValueError):  # what TorchScript or oneDNN lacks
             continue
         if difference < PROOF_TOLERANCE * plain.abs().max():
             return graph
@@ -231,8 +240,8 @@ class _Convolution(nn.Module):
         """Turn TensorFlow's padding of ``x`` into numbers: of a convolution's own padding, or of a padded copy."""
         sizes = zip(x.shape[2:], self.weight.shape[2:], self.stride, self.dilation, strict=True)
         down, across = (get_same_padding(*of_axis) for of_axis in sizes)
-        if self.turned:
-            self.padding = ((down + 1) // 2, (across + 1) // 2)
+        if self.turned:  # what came last, at the bottom and right, comes first
+            self.padding = (down - down // 2, across - across // 2)
         else:
             padded, self.weight, self.padding = same_padded(x, self.weight, self.stride, self.dilation)
             if padded is not x:

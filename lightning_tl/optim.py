@@ -50,11 +50,20 @@ class KerasAdam(torch.optim.Adam):
         """Add a group that counts its own steps from 0."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        chosen = group["foreach"] is not None or group["fused"] is not None
-        if not (chosen or group["capturable"] or group["differentiable"] or isinstance(group["lr"], Tensor)):
-            group["fused"] = all(_is_real_on_cpu(parameter) for parameter in group["params"]) or None
+        _choose_pass(group)
         group.setdefault("epsilon_hat", group["eps"])
         group.setdefault("steps", 0)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's; what a checkpoint of several passes holds is taken up in one, in each parameter's own layout."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            _choose_pass(group)
+            for parameter in group["params"]:  # the fused kernel reads both in the order of memory
+                state = self.state.get(parameter, {})
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape != ():
+                        state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -69,6 +78,13 @@ class KerasAdam(torch.optim.Adam):
             group["eps"] = group["epsilon_hat"] / correction**0.5
         super().step()
         return loss
+
+
+def _choose_pass(group: dict[str, Any]) -> None:
+    """Make ``fused`` what a group on the CPU does, where nothing else was asked for."""
+    asked = group["foreach"] is not None or group["fused"] is not None
+    if not (asked or group["capturable"] or group["differentiable"] or isinstance(group["lr"], Tensor)):
+        group["fused"] = all(_is_real_on_cpu(parameter) for parameter in group["params"]) or None
 
 
 def _is_real_on_cpu(parameter: Tensor) -> bool:

@@ -113,7 +113,7 @@ def test_the_table_of_the_folder_that_was_written_is_renewed(
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == f"{marker}\n{summary(content)}\n{marker}\n"
 
 
-@pytest.mark.parametrize("folder", ["docs", "docs/xeon"])
+@pytest.mark.parametrize("folder", ["docs", "docs/epyc"])
 def test_the_readme_is_up_to_date(folder: str) -> None:
     whole = (ROOT / "README.md").read_text(encoding="utf-8")
     kept = json.loads((ROOT / folder / "benchmark.json").read_text(encoding="utf-8"))

@@ -47,6 +47,8 @@ def test_what_is_called_twice_is_not_of_it() -> None:
     net = nn.Sequential(Branching()).requires_grad_(False)
     assert names(net) == ["0"]
     assert names(net[0]) == ["first", "second", "third"]  # a shortcut does not show here: who uses a chain proves it
+    net[0].twice.requires_grad_(True)  # type: ignore[union-attr]
+    assert names(net) == []  # it is not entered where one may be
     shared = nn.Conv2d(3, 3, 1)
     assert names(nn.Sequential(nn.Conv2d(3, 3, 1), shared, shared).requires_grad_(False)) == ["0"]
 
@@ -60,6 +62,8 @@ def test_hooks_end_it_and_those_of_others_stay() -> None:
     assert not any(module._forward_pre_hooks for module in net.modules())
     handle.remove()
     assert names(net) == ["0", "1", "2"]
+    net[2].forward = net[2].forward  # type: ignore[method-assign]  # as those do who wrap it
+    assert names(net) == ["0", "1"]
 
 
 def test_modules_that_give_what_they_are_given_are_followed() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from training import AUGMENT, PHASES, draw_images, make_data, make_model, make_trainer
 
-from lightning_tl import InputError, TransferClassifier
+from lightning_tl import InputError, TransferClassifier, frozen_graph
 from lightning_tl.feature_cache import FeatureCache
 
 
@@ -50,6 +50,27 @@ def test_the_same_run_with_fewer_passes_through_the_backbone(tmp_path: Path) -> 
     few.clear()
     trainer.validate(cached, data, verbose=False)  # perhaps of other images
     assert sum(few) == sum(sample.split == "val" for sample in data.samples)
+
+
+def test_kept_features_are_computed_without_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose last bits depend on the size of the batch, and so on where a run that is resumed began again."""
+    made: list[int] = []
+    make = frozen_graph._proven_graph
+    monkeypatch.setattr(frozen_graph, "WORTH", 1)
+
+    def noted(chain: Any, x: Tensor, run: Any) -> Any:
+        made.append(len(chain))
+        return make(chain, x, run)
+
+    monkeypatch.setattr(frozen_graph, "_proven_graph", noted)
+    images = draw_images(tmp_path / "images")
+    fitted(images, tmp_path / "plain")
+    assert len(set(made)) == 2  # in head the whole network is frozen, in finetune it is shorter
+    whole = made[0]
+    made.clear()
+    fitted(images, tmp_path / "cached", cache_features=True)
+    assert made
+    assert whole not in made
 
 
 def test_a_second_fit_begins_with_no_features(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from lightning_tl.backbone import Backbone
 from lightning_tl.batchnorm import hold_statistics
@@ -163,6 +164,50 @@ def test_nothing_outside_knows_of_it() -> None:
         next(twin.parameters()).zero_()
     assert not torch.allclose(twin(images()), wanted)
     torch.testing.assert_close(ours(images()), wanted, rtol=0, atol=0)
+
+
+class Adapted(nn.Module):
+    """A frozen convolution and something small beside it that trains, as adapters are added."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base, self.beside = base, nn.Conv2d(base.in_channels, base.out_channels, 1)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.beside(x)  # type: ignore[no-any-return]
+
+
+def adapt(backbone: Backbone) -> None:
+    torch.manual_seed(3)
+    block = backbone.net.layer1[0]  # type: ignore[index]
+    block.conv1 = Adapted(block.conv1)  # type: ignore[union-attr, arg-type]
+
+
+def normalise(backbone: Backbone) -> None:
+    parametrizations.weight_norm(backbone.net.layer1[0].conv1)  # type: ignore[index, union-attr, arg-type]
+
+
+@pytest.mark.parametrize("change", [adapt, normalise])
+def test_a_convolution_that_others_have_changed_is_left_to_them(change: Any) -> None:
+    """After it was folded, and with what they have added training."""
+    ours, plain = lived_in("timm/resnet10t").double(), lived_in("timm/resnet10t", fold_batchnorm=False)
+    plain.double().load_state_dict(ours.state_dict())
+    results, gradients = [], []
+    for backbone in (ours, plain):
+        backbone.unfreeze_last(0)
+        backbone(images())
+        change(backbone.double())
+        backbone.double()
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_("beside" in name or "parametrizations" in name)
+        with torch.no_grad():
+            results.append(backbone(images()))
+        backbone(images()).square().sum().backward()
+        gradients.append([p.grad for p in backbone.parameters() if p.requires_grad])
+    assert folded(ours) == PAIRS["timm/resnet10t"] - 1
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+    assert len(gradients[0]) == 2
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 class Shared(nn.Module):

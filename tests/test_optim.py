@@ -63,13 +63,35 @@ def test_the_state_of_a_step_in_several_passes_is_taken_up() -> None:
     torch.manual_seed(0)
     gradients = [torch.randn(8, dtype=torch.float64) for _ in range(20)]
     parameter = torch.nn.Parameter(torch.zeros(8, dtype=torch.float64))
-    optimizer = KerasAdam([parameter], fused=False)
+    optimizer = KerasAdam([parameter])
+    optimizer.param_groups[0]["fused"] = None
     for step, gradient in enumerate(gradients):
         if step == 10:
             fresh = KerasAdam([parameter])
             fresh.load_state_dict(optimizer.state_dict())
             optimizer = fresh
+            assert optimizer.param_groups[0]["fused"]
         parameter.grad = gradient.clone()
+        optimizer.step()
+    torch.testing.assert_close(parameter.detach(), reference(gradients, 1e-3), rtol=1e-12, atol=1e-16)
+
+
+def test_moments_of_another_memory_layout_are_taken_up() -> None:
+    """Of a run with channels last, by one without."""
+    torch.manual_seed(0)
+    gradients = [torch.randn(4, 3, 2, 2, dtype=torch.float64) for _ in range(20)]
+    last, first = (
+        torch.nn.Parameter(torch.zeros(4, 3, 2, 2, dtype=torch.float64).contiguous(memory_format=layout))
+        for layout in (torch.channels_last, torch.contiguous_format)
+    )
+    optimizer, parameter = KerasAdam([last]), last
+    for step, gradient in enumerate(gradients):
+        if step == 10:
+            saved, parameter = optimizer.state_dict(), first
+            first.data.copy_(last)
+            optimizer = KerasAdam([parameter])
+            optimizer.load_state_dict(saved)
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
         optimizer.step()
     torch.testing.assert_close(parameter.detach(), reference(gradients, 1e-3), rtol=1e-12, atol=1e-16)
 

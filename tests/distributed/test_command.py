@@ -83,6 +83,7 @@ def printed(output: str, metric: str) -> float:
     return float(line.replace("│", " ").split()[-1])
 
 
+@pytest.mark.slow  # each process imports everything anew
 def test_spawned_processes(workplace: Path) -> None:
     options = ("--trainer.strategy", "ddp_spawn", "--trainer.devices", "2")
     finish(start((*COMMAND, *FIT, "spawn", *HALF, *options), workplace))

@@ -29,6 +29,7 @@ def runs(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {run["callback"]: run["epochs"] for run in study["runs"] if run["precision"] == "64-true"}
 
 
+@pytest.mark.slow  # four runs of two processes; that ours stays together is tested in test_ddp, too
 def test_the_fields_callback_diverges_and_ours_does_not(written: Path) -> None:
     found = runs(written)
     frozen, trains = found["field"]
