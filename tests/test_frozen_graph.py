@@ -1,6 +1,8 @@
 """The frozen beginning of a network as one graph of oneDNN's: the same features and gradients, wherever it is used."""
 
 import copy
+import gc
+import os
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -264,6 +266,19 @@ def test_only_those_used_last_are_kept() -> None:
     kept = [shape[0] for shape, _ in backbone._graph._graphs]
     assert kept == [*sorted(kept[:-1]), 8]
     assert graphs(backbone) == len(kept) == frozen_graph.GRAPHS_KEPT
+
+
+def test_memory_of_graphs_that_are_forgotten_is_given_back() -> None:
+    """torch.jit.trace would keep the weights of each, 100 MB and more, until the process ends."""
+    backbone, grown = lived_in("timm/resnet50", "torch"), []
+    for _ in range(5):
+        with torch.no_grad():
+            backbone.net.conv1.weight.mul_(1.0)  # type: ignore[union-attr, operator]
+            backbone(images())
+        assert graphs(backbone) == 1
+        gc.collect()
+        grown.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20)
+    assert grown[-1] - grown[1] < 3 * 50
 
 
 def test_threads_may_share_a_backbone() -> None:
