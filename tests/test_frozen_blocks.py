@@ -176,3 +176,10 @@ def test_a_block_that_does_what_the_layout_lacks_stays_as_it_is(supported: bool)
     find_blocks(net, pairs, features, (8, 8))
     assert (type(net) is FrozenBlocks) == supported
     assert features(torch.randn(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_a_network_without_such_blocks_may_give_what_it_likes() -> None:
+    """Some of timm's give a list of feature maps."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1))
+    find_blocks(net, (), lambda image: [net(image), image], (8, 8))  # type: ignore[arg-type, return-value]
+    assert type(net) is nn.Sequential
