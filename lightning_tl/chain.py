@@ -41,9 +41,10 @@ def frozen_chain(net: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor)
     chain: list[nn.Module] = []
     x, now = image, -1
     for call in calls:
+        if call.began < now or call.input is not x or times[call.module] > 1 or not _is_still(call.module):
+            continue
         within = [outer.module for outer in calls if outer.began < call.began and call.ended < outer.ended]
-        in_a_row = all(isinstance(outer, nn.Sequential) for outer in within)  # in others, shortcuts may lead around it
-        if call.began > now and call.input is x and in_a_row and times[call.module] == 1 and _is_still(call.module):
+        if all(isinstance(outer, nn.Sequential) for outer in within):  # in others, shortcuts may lead around it
             chain.append(call.module)
             x, now = call.output, call.ended
     return tuple(chain)

@@ -35,9 +35,9 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     classes = [module.__class__ for module in modules]
     for module, cls in zip(modules, classes, strict=True):
         module.__class__ = FOLDING.get(cls, InnerReLU6)
-    for pair in pairs:
-        pair.conv.norm = (pair.norm,)
     if not pairs or _proven(pairs, lambda: features(image), generator):
+        for pair in pairs:
+            pair.conv.norm = (pair.norm,)
         return pairs
     for module, cls in zip(modules, classes, strict=True):
         module.__class__ = cls

@@ -126,8 +126,9 @@ def has_plain_padding(conv: nn.Conv2d) -> bool:
 def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
     """Fold the pairs that need no gradient now, and join the others; costs little where nothing has changed.
 
-    Where gradients are off, as in validation, that is all of them: what is evaluated does not depend on the phase. A
-    pair with something else in its convolution's place, as of those who adapt a network, is taken apart.
+    Where gradients are off, as in validation, that is all of them: what is evaluated does not depend on the phase, but
+    for the rounding of a graph of what a phase freezes (see ``frozen_graph``). A pair with something else in its
+    convolution's place, as of those who adapt a network, is taken apart.
     Pairs that train in less than float32 stay apart, as their product would be rounded rather than the kernel.
     """
     for pair in pairs:
