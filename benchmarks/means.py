@@ -148,7 +148,7 @@ def _row(mean: Means, framework: Framework, phase: str, off: Sequence[Sample], o
 
 def _switches(base: Framework, options: dict[str, Any]) -> bool:
     """Whether these options change ``base``, and the installed lightning-tl has them."""
-    from benchmarks.runners.ours import divide  # imports torch: only where it is needed
+    from benchmarks.runners.transfer import divide  # imports torch: only where it is needed
 
     try:
         divide(options)

@@ -4,6 +4,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from lightning_tl.importing import uncollected
+
 if TYPE_CHECKING:
     from lightning_tl.classifier import TransferClassifier
     from lightning_tl.data import ImageFolderDataModule
@@ -40,4 +42,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: importing torch takes seconds."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    with uncollected():
+        module = import_module(f"{__name__}.{_HOME[name]}")
+    return getattr(module, name)

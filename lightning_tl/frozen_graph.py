@@ -9,7 +9,7 @@ docs/benchmark.md.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy
 from threading import RLock
 from typing import Any, cast
 
@@ -60,7 +60,11 @@ class FrozenGraph:
             return run(x)
         with self._lock:  # while one thread has modules bypassed, no other may run them
             graph = self._graph_for(x, run) if self._takes(x) else None
-            return run(x) if graph is None else _run_behind(graph, self._chain, x, run)
+            if graph is None:
+                return run(x)
+            with torch.no_grad():
+                given = graph(x)
+            return _rest(self._chain, given, run)
 
     def __getstate__(self) -> dict[str, Any]:
         """Graphs do not travel to other processes, nor into copies."""
@@ -121,11 +125,8 @@ def _is_folded(module: nn.Module) -> bool:
     return isinstance(module, FoldingConv2d | FoldingSameConv2d) and module.folded is not None
 
 
-def _run_behind(
-    graph: Callable[[Tensor], Tensor], chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor], Tensor]
-) -> Tensor:
-    with torch.no_grad():
-        x = graph(x)
+def _rest(chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """What ``run`` makes of ``x``, which the chain has given."""
     with bypassed(chain):
         return run(x)
 
@@ -141,8 +142,8 @@ def _proven_graph(
     plain = run(image)
     for turned in (True, False) if _pads_unevenly(chain) else (False,):
         try:
-            graph = _graph(_Plain(chain, turned).eval(), image)
-            difference = (_run_behind(graph, chain, image, run) - plain).abs().max()
+            graph, given = _graph(_Plain(chain, turned).eval(), image)
+            difference = (_rest(chain, given, run) - plain).abs().max()
         except (AttributeError, RuntimeError, TypeError, ValueError):  # what TorchScript or oneDNN lacks
             continue
         if difference < PROOF_TOLERANCE * plain.abs().max():
@@ -150,8 +151,8 @@ def _proven_graph(
     return None
 
 
-def _graph(module: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
-    """``module`` compiled for images like ``image``.
+def _graph(module: nn.Module, image: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """``module`` compiled for images like ``image``, and what it gives for these.
 
     Raises:
         RuntimeError: it cannot be, or there is nothing in it that oneDNN computes.
@@ -160,12 +161,12 @@ def _graph(module: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
         warnings.simplefilter("ignore")  # of torch about TorchScript's age, and sizes that become constants, as wanted
         module(image[:1])  # settles paddings
         graph = _traced(module, image[:1])
-        for _ in range(2):  # TorchScript looks at what comes by, then compiles
-            graph(image)
+        graph(image)  # TorchScript looks at what comes by, and compiles the next time
+        given = graph(image)
         made = str(torch.jit.last_executed_optimized_graph())  # type: ignore[attr-defined]
         if "oneDNNFusionGroup" not in made:
             raise RuntimeError("oneDNN computes nothing of it")
-    return graph
+    return graph, given
 
 
 def _traced(module: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
@@ -196,6 +197,13 @@ def _pads_unevenly(chain: Sequence[nn.Module]) -> bool:
     return any(max(conv.stride) > 1 for conv in convs) and all(_is_folded(conv) for conv in convs)
 
 
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy whose modules can be replaced while the original's stay; both have the same tensors."""
+    twin = copy(module)
+    twin._modules = {name: child and _twin(child) for name, child in module._modules.items()}
+    return twin
+
+
 class _Plain(nn.Module):
     """A copy of the modules, one after the other, with folded convolutions as single layers.
 
@@ -209,7 +217,7 @@ class _Plain(nn.Module):
     def __init__(self, chain: Sequence[nn.Module], turned: bool) -> None:
         super().__init__()
         self.turned = turned
-        self.layers = deepcopy(nn.Sequential(*chain))
+        self.layers = nn.Sequential(*map(_twin, chain))
         for parent in list(self.layers.modules()):
             if type(parent) is FrozenBlocks:
                 parent.__class__ = nn.Sequential  # type: ignore[assignment]

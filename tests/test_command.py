@@ -1,11 +1,9 @@
 """What the command line answers before torch is imported, and what becomes of errors."""
 
 import ast
-import gc
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -65,21 +63,3 @@ def test_ctrl_c_is_no_error_report(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("lightning_tl.cli.main", interrupted)
     assert command.main(["fit"]) == 130
     assert capsys.readouterr().err == "lightning-tl: interrupted\n"
-
-
-def test_garbage_is_collected_again_once_a_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    collecting: list[bool] = []
-
-    def run(args: object) -> int:
-        collecting.append(gc.isenabled())
-        return 0
-
-    def imported(name: str) -> ModuleType:
-        collecting.append(gc.isenabled())
-        module = ModuleType(name)
-        module.main = run  # type: ignore[attr-defined]
-        return module
-
-    monkeypatch.setattr(command, "import_module", imported)
-    assert command.main(["fit"]) == 0
-    assert collecting == [False, True]

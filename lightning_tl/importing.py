@@ -1,0 +1,41 @@
+"""Imports that take seconds, without looking for garbage in what stays until the process ends.
+
+While torch and Lightning are imported, Python goes through all that they define over and over, and through all of it
+again, a quarter of a second each time, whenever a run has made many objects of its own.
+"""
+
+import atexit
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+
+
+def import_for_good(name: str) -> ModuleType:
+    """The module ``name``, which the process was started for: what it defines is never looked at again.
+
+    What other code of the process has made by then is not either, so this is for commands. Processes that are forked
+    later share this memory for longer too, see ``gc.freeze``.
+    """
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
+    with uncollected():
+        module = import_module(name)
+        gc.freeze()
+    atexit.register(gc.unfreeze)  # so that all of it is taken down in the end; triton would tell of leaks otherwise
+    return module
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Do not look for garbage until the block ends."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
