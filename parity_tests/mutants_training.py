@@ -9,9 +9,9 @@ import lightning
 import torch
 from torch import Tensor
 
-from lightning_tl import PhasedFinetuning, TransferClassifier, draws
+from lightning_tl import PhasedFinetuning, TransferClassifier, draws, frozen_graph
 from lightning_tl.phase import Phase
-from parity_tests.mutant import Mutant, wrapped
+from parity_tests.mutant import Mutant, replaced, wrapped
 
 Wrapper = Callable[[Any], Any]
 
@@ -110,5 +110,11 @@ MUTANTS_TRAINING = (
         "dropout masks follow the place in the batch",
         wrapped(draws, "uniforms", by_position),
         ("trajectory-timm",),
+    ),
+    Mutant(
+        "graph not made anew",
+        "the finetune phase computes what the head phase froze by the same graph, so that only the head trains",
+        replaced((frozen_graph, "_state", lambda modules: [])),
+        ("trajectory-graph",),
     ),
 )

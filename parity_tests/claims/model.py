@@ -22,29 +22,31 @@ LARGE_SIZES = (
 REAL_SIZES = ((0.35, (160, 160)), (0.35, (225, 224)), (1.0, (96, 96)), (1.0, (97, 129)), (1.0, (224, 224)))
 
 
-def their_model(theirs: KerasProcess, job: str, weights: str, alpha: float, size: tuple[int, int]) -> Arrays:
-    """``forward`` or ``stages`` of two pictures."""
+def their_model(
+    theirs: KerasProcess, job: str, weights: str, alpha: float, size: tuple[int, int], count: int = 2
+) -> Arrays:
+    """``forward`` or ``stages`` of so many pictures."""
     options = {"weights": weights, "alpha": alpha, "size": size, "classes": ours.CLASSES}
-    return theirs.call(f"model.{job}", options, images=pictures(2, *size))
+    return theirs.call(f"model.{job}", options, images=pictures(count, *size))
 
 
 @torch.no_grad()
 def forward_error(
-    theirs: KerasProcess, weights: str, alpha: float, size: tuple[int, int], library: ours.Library
+    theirs: KerasProcess, weights: str, alpha: float, size: tuple[int, int], library: ours.Library, count: int
 ) -> float:
     """The largest of the errors of features, logits and probabilities."""
     model = ours.classifier(weights, alpha, size, theirs.float64, library).eval()
-    images = ours.to_torch(pictures(2, *size), theirs.float64)
+    images = ours.to_torch(pictures(count, *size), theirs.float64)
     logits = model(images)
     found = {"features": model.backbone(images), "logits": logits, "probabilities": logits.softmax(dim=1)}
-    return worst(found, their_model(theirs, "forward", weights, alpha, size))
+    return worst(found, their_model(theirs, "forward", weights, alpha, size, count))
 
 
-def over_sizes(theirs: KerasProcess, sizes: Any, weights: Any) -> dict[str, float]:
-    """By width and size, the larger of the two libraries' errors."""
+def over_sizes(theirs: KerasProcess, sizes: Any, weights: Any, count: int = 2) -> dict[str, float]:
+    """By width and size, the larger of the two libraries' errors, on batches of ``count`` pictures."""
     return {
         f"alpha {alpha}, {size[0]}x{size[1]}": max(
-            forward_error(theirs, weights(alpha), alpha, size, library) for library in ours.LIBRARIES
+            forward_error(theirs, weights(alpha), alpha, size, library, count) for library in ours.LIBRARIES
         )
         for alpha, size in sizes
     }

@@ -1,0 +1,71 @@
+"""Claims 1 and 11 again, for batches whose frozen layers are one graph of oneDNN's, as those of training are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from lightning_tl import frozen_graph
+from parity_tests.claim import Skipped, claim
+from parity_tests.claims.model import over_sizes
+from parity_tests.claims.training import ALPHA, FINETUNE, HEAD, batches, both, trajectory_errors
+from parity_tests.processes import KerasProcess
+from parity_tests.weights import lived_in, real
+
+BATCH = 8
+SIZES = ((0.35, (96, 96)), (0.35, (97, 129)), (1.0, (160, 160)))
+REAL_SIZES = ((0.35, (160, 160)), (1.0, (160, 160)))
+
+
+@contextmanager
+def graphs_of_small_batches() -> Iterator[None]:
+    """Make them for batches of any number of pixels, and fail if there was none after all.
+
+    Raises:
+        Skipped: this torch has no such graphs.
+        RuntimeError: none was made, or one was that is not proven.
+    """
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.jit, "enable_onednn_fusion")):  # type: ignore[no-untyped-call]
+        raise Skipped("this torch has no graphs of oneDNN's")
+    proven, made = frozen_graph._proven_graph, []
+
+    def noted(chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor], Tensor]) -> Any:
+        made.append(proven(chain, x, run))
+        return made[-1]
+
+    with patch.object(frozen_graph, "WORTH", 0), patch.object(frozen_graph, "_proven_graph", noted):
+        yield
+    if not made or not all(made):
+        raise RuntimeError(f"of {len(made)} graphs {sum(graph is None for graph in made)} could not be made")
+
+
+@claim(
+    "forward-graph",
+    1,
+    "The same as forward for batches of 8, whose frozen layers are one graph of oneDNN's.",
+    dtypes=("float32",),
+)
+def forward_graph(theirs: KerasProcess) -> dict[str, float]:
+    with graphs_of_small_batches():
+        return over_sizes(theirs, SIZES, lived_in, BATCH)
+
+
+@claim("forward-graph-real", 1, "The same on Keras' ImageNet weights.", dtypes=("float32",))
+def forward_graph_real(theirs: KerasProcess) -> dict[str, float]:
+    with graphs_of_small_batches():
+        return over_sizes(theirs, REAL_SIZES, real, BATCH)
+
+
+@claim(
+    "trajectory-graph",
+    11,
+    "The same as trajectory with batches of 8, whose frozen layers are one graph of oneDNN's, 10 + 10 steps.",
+    dtypes=("float32",),
+)
+def trajectory_graph(theirs: KerasProcess) -> dict[str, float]:
+    with graphs_of_small_batches():
+        run, expected = both(theirs, "trajectory", [HEAD, FINETUNE], batches(2, 10, BATCH), lived_in(ALPHA))
+    return trajectory_errors(run, expected)
