@@ -27,3 +27,13 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, TOP_PAD))
     return sum(int(mallopt(parameter, value)) for parameter, value in settings) == len(settings)
+
+
+def give_back_freed_memory() -> None:
+    """Give back to the system what was freed and kept; nothing without glibc.
+
+    For a process that was forked from one that keeps it: pages that both have are copied as soon as one writes to them,
+    and the copies, a feature map each, would be held by one that never reads them.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -84,3 +84,42 @@ assert numbers() == first == numbers()
 def test_the_numbers_do_not_change() -> None:
     """Of a step whose feature maps glibc would have mapped one by one, in a process that has not begun to keep any."""
     subprocess.run([sys.executable, "-c", NUMBERS], check=True)
+
+
+FORKED = """
+import os, signal
+from pathlib import Path
+import numpy as np
+from lightning_tl.memory import give_back_freed_memory, keep_freed_memory
+
+def child(begin):
+    ready, told = os.pipe()
+    number = os.fork()
+    if number == 0:
+        begin()
+        os.write(told, b"1")
+        signal.pause()
+    os.read(ready, 1)
+    return number
+
+def held(process):
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+assert keep_freed_memory()
+np.ones(192 * 2**20, np.uint8)
+children = child(lambda: None), child(give_back_freed_memory)
+again = np.full(192 * 2**20, 2, np.uint8)
+print(*map(held, children))
+for number in children:
+    os.kill(number, signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not Path("/proc/self/smaps_rollup").exists(), reason="glibc's malloc on Linux"
+)
+def test_a_forked_process_does_not_hold_what_its_parent_had_freed() -> None:
+    output = subprocess.run([sys.executable, "-c", FORKED], check=True, capture_output=True, text=True).stdout
+    holding, given_back = map(int, output.split())
+    assert holding - given_back > 150 * 2**10, "KiB of 192 MiB"

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from lightning_tl.data.dataset import ImageDataset, Item, KeptImages
 from lightning_tl.data.options import DataOptions
 from lightning_tl.data.sampler import EpochSampler, FixedOrderSampler
+from lightning_tl.memory import give_back_freed_memory
 
 
 class ResumableLoader(DataLoader[Item]):
@@ -63,7 +64,7 @@ def make_loader(
         persistent_workers=workers > 0,
         collate_fn=KeptImages.collate if kept else None,
         pin_memory=torch.cuda.is_available() and not (kept and dataset.images.is_cuda),  # type: ignore[union-attr]
-        worker_init_fn=outlive_sigterm,
+        worker_init_fn=begin_worker,
     )
     if isinstance(loader, ResumableLoader):
         loader.trainer = trainer
@@ -86,7 +87,13 @@ def _sampler(
     return sampler
 
 
-def outlive_sigterm(worker: int) -> None:
+def begin_worker(worker: int) -> None:
+    """What a process that reads images does first: without its parent's freed memory, and deaf to SIGTERM."""
+    give_back_freed_memory()
+    outlive_sigterm()
+
+
+def outlive_sigterm() -> None:
     """Let the main process, which is told to end as well, save a checkpoint before its workers go.
 
     Schedulers send SIGTERM to every process of a job; a worker obeys it from its own main process alone, which ends

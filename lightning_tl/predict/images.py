@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_tl.data.cache import ImageSettings
 from lightning_tl.data.dataset import PADDING, UNKNOWN_LABEL
 from lightning_tl.data.decode import why_undecodable
-from lightning_tl.data.loader import outlive_sigterm
+from lightning_tl.data.loader import begin_worker
 from lightning_tl.predict.inputs import PathStream
 from lightning_tl.ranks import from_first_rank, rank_and_ranks
 
@@ -124,5 +124,5 @@ class Batches:
             batch_sampler=self.feed,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=outlive_sigterm,
+            worker_init_fn=begin_worker,
         )
