@@ -89,7 +89,7 @@ def _targets(content: Content) -> str:
             "verdict": "**missed**" if target.verdict == "missed" else target.verdict,
             "by": target.by,
         }
-        for target in all_targets(content["rows"], has_bfloat16(machine))
+        for target in all_targets(content, has_bfloat16(machine))
     ]
     return note + _table(rows)
 

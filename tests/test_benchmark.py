@@ -223,14 +223,30 @@ def test_mixed_is_compared_with_the_fastest_keras_of_either_precision() -> None:
 
 def test_targets_say_plainly_what_was_missed() -> None:
     rows = _rows(select(["lightning-tl", "lightning-tl compiled", "keras-jax float32", "plain-lightning float32"]))
-    verdicts = {target.what: target.verdict for target in all_targets(rows, bfloat16=True)}
+    verdicts = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=True)}
     assert verdicts["float32, head, resident: times the fastest Keras"] == "met"
     assert verdicts["mixed, head, resident: times the fastest Keras"] == "missed"
     assert verdicts["float32, finetune, resident: times the fastest Keras"] == "not measured"
     assert verdicts["everywhere: times plain Lightning, at its worst"] == "missed"
-    emulated = {target.what: target.verdict for target in all_targets(rows, bfloat16=False)}
+    emulated = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=False)}
     assert emulated["float32, head, resident: times the fastest Keras"] == "met"
     assert emulated["mixed, head, resident: times the fastest Keras"] == "not measured"
+
+
+def test_seconds_are_held_against_plain_lightnings_too() -> None:
+    ours = {"framework": "lightning-tl", "precision": "float32", "first_step_seconds": 5.0}
+    plain = {**ours, "framework": "plain-lightning", "first_finetune_step_seconds": 0.5}
+    startup = [{**ours, "first_finetune_step_seconds": 0.4}, {**plain, "first_step_seconds": 4.0}]
+    reached = [{**ours, "seconds": 9.0}, {**plain, "seconds": 18.0}]
+    content = {"rows": [], "startup": startup, "time_to_accuracy": reached}
+    found = {target.what: target for target in all_targets(content, bfloat16=True)}
+    first, accuracy = (
+        found[f"{what}: times plain Lightning, at its worst"] for what in ("first steps", "time to an accuracy")
+    )
+    assert (first.found, first.verdict, first.by) == (0.8, "missed", "float32, first step")
+    assert (accuracy.found, accuracy.verdict) == (2.0, "met")
+    earlier = all_targets({**content, "lent": ["startup"]}, bfloat16=True)
+    assert next(target for target in earlier if target.what == first.what).verdict == "not measured"
 
 
 def test_own_draws_may_scatter_but_not_drift() -> None:
