@@ -1,4 +1,4 @@
-"""What lightning-tl should reach, and whether it did: from the rows of a report alone."""
+"""What lightning-tl should reach, and whether it did: from the content of a report alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,13 +121,12 @@ def _against_plain(rows: Sequence[Row]) -> Target:
 
 def _sooner_than_plain(what: str, rows: Sequence[Row], measures: Sequence[str]) -> Target:
     """The same for what is measured in seconds, of lightning-tl as it is by default."""
-    seconds = {
-        (row["framework"], row["precision"], name): row[name] for row in rows for name in measures if row.get(name)
-    }
-    found = [
-        (seconds[PLAIN, precision, name] / own, f"{precision}, {name.removesuffix('_seconds').replace('_', ' ')}")
-        for (framework, precision, name), own in seconds.items()
-        if framework == OURS and (PLAIN, precision, name) in seconds
-    ]
+    seconds = {(row["framework"], row["precision"], name): row[name] for row in rows for name in measures}
+    found = []
+    for (framework, precision, name), plain in seconds.items():
+        if framework == PLAIN and plain is not None and (OURS, precision, name) in seconds:
+            own = seconds[OURS, precision, name]  # None where it was not reached
+            measure = name.removesuffix("seconds").replace("_", " ").strip()
+            found.append((plain / own if own else 0.0, ", ".join(filter(None, [precision, measure]))))
     least, place = min(found, default=(None, ""))
     return Target(f"{what}: times plain Lightning, at its worst", 1.0, least, place)

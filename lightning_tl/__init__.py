@@ -1,10 +1,9 @@
 """Transfer learning for images on PyTorch Lightning, proven equal to the Keras recipe it re-implements."""
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from lightning_tl.importing import uncollected
+from lightning_tl.importing import import_uncollected
 
 if TYPE_CHECKING:
     from lightning_tl.classifier import TransferClassifier
@@ -42,6 +41,4 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: importing torch takes seconds."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with uncollected():
-        module = import_module(f"{__name__}.{_HOME[name]}")
-    return getattr(module, name)
+    return getattr(import_uncollected(f"{__name__}.{_HOME[name]}"), name)

@@ -1,7 +1,7 @@
 """Pretrained networks without their classifier, in Keras' or torch's convention."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
 from lightning_tl.foldable import find_pairs
-from lightning_tl.folding import Pair, fold_frozen
+from lightning_tl.folding import Pair, fold_frozen, forget
 from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
@@ -125,6 +125,17 @@ class Backbone(nn.Module):
         """Fold what needs no gradient now; where a compiler traces the network, it must have been called before."""
         if not torch.compiler.is_compiling():
             fold_frozen(self._pairs, torch.is_grad_enabled())
+
+    def forget(self) -> None:
+        """Fold anew before the next images, as after writing through ``tensor.data``, which leaves no trace."""
+        forget(self._pairs)
+        if self._graph is not None:
+            self._graph.forget()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Backbone":
+        """What ``to``, ``half`` and their like do, through ``tensor.data``."""
+        self.forget()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     @contextmanager
     def without_graph(self) -> Iterator[None]:

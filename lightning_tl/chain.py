@@ -62,6 +62,23 @@ def bypassed(modules: Sequence[nn.Module]) -> Iterator[None]:
             module.__dict__.pop("forward", None)
 
 
+@contextmanager
+def unheard(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Have hooks that are there do nothing until the block ends: what runs now is none of their business.
+
+    The modules count as watched all the same.
+    """
+    hooked = [hooks for module in modules for hooks in (module._forward_hooks, module._forward_pre_hooks) if hooks]
+    kept = [dict(hooks) for hooks in hooked]
+    try:
+        for hooks in hooked:
+            hooks.update(dict.fromkeys(hooks, _unmoved))
+        yield
+    finally:
+        for hooks, own in zip(hooked, kept, strict=True):
+            hooks.update(own)
+
+
 def is_watched(module: nn.Module) -> bool:
     """Whether hooks, or a ``forward`` put in the place of its own, see what goes into this very module or comes out."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks) or (
@@ -71,6 +88,10 @@ def is_watched(module: nn.Module) -> bool:
 
 def _identity(x: Tensor) -> Tensor:
     return x
+
+
+def _unmoved(*args: Any) -> None:
+    """A hook that does nothing."""
 
 
 def _is_still(module: nn.Module) -> bool:
@@ -93,9 +114,9 @@ def _calls(net: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor) -> li
         alone = args[0] if len(args) == 1 and not kwargs else None
         calls.append(_Call(module, begun.pop(), next(clock), alone, output))
 
-    watched = [module for module in net.modules() if module is not net and not is_watched(module)]
-    handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in watched]
-    handles += [module.register_forward_hook(after, with_kwargs=True) for module in watched]
+    inner = [module for module in net.modules() if module is not net]
+    handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in inner]
+    handles += [module.register_forward_hook(after, with_kwargs=True) for module in inner]
     try:
         run(image)
     finally:

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import lightning
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -212,6 +213,13 @@ class TransferClassifier(lightning.LightningModule):
         loss = self._loss(logits, batch["label"], self.class_weights, keep)
         self._log("train", logits, batch["label"], loss, keep)
         return loss if keep is None else self._share_of_global(loss, keep)
+
+    def on_validation_epoch_start(self) -> None:
+        """Fold anew where averages have just been put in the place of weights, or weights back in theirs."""
+        if any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+            self.backbone.forget()
+
+    on_validation_epoch_end = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics without augmentation, dropout and class weights."""

@@ -5,12 +5,13 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from types import ModuleType
 from typing import NoReturn
 
 from lightning_tl.errors import InputError, printable
-from lightning_tl.importing import import_for_good
+from lightning_tl.importing import import_for_good, import_uncollected
 from lightning_tl.kept_help import print_help
 
 TRACEBACK = "LIGHTNING_TL_TRACEBACK"
@@ -53,7 +54,7 @@ def program() -> NoReturn:
     if asked:
         gc.disable()
     try:
-        status = main()
+        status = main(load=import_for_good)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read has left, as ``head`` does; Python would write to it again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,8 +64,10 @@ def program() -> NoReturn:
     sys.exit(status)
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: Sequence[str] | None = None, load: Callable[[str], ModuleType] = import_uncollected) -> int:
     """Run the command line ``args``, by default the process's own; returns the exit status.
+
+    ``load`` imports the module of a command.
 
     0 is success, 2 bad input, told in one message; 1 an unexpected error, without its traceback unless that is asked
     for; 130 an interruption by Ctrl-C; 143 one by SIGTERM.
@@ -81,20 +84,20 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"lightning-tl {version('lightning-tl')}")
         return 0
     if first.startswith("-"):  # LightningCLI has options of its own, before the command
-        return _run(LIGHTNING, args)
+        return _run(LIGHTNING, args, load)
     if first not in COMMANDS:
         print(f"lightning-tl: error: {printable(_unknown(first))}", file=sys.stderr)
         return 2
     module = COMMANDS[first][0]
     if module == LIGHTNING and len(words) == 2 and words[1] in HELP:
-        return print_help(first, lambda asked: _run(module, asked))
-    return _run(module, args if module == LIGHTNING else words[1:])
+        return print_help(first, lambda asked: _run(module, asked, load))
+    return _run(module, args if module == LIGHTNING else words[1:], load)
 
 
-def _run(module: str, args: Sequence[str] | None) -> int:
+def _run(module: str, args: Sequence[str] | None, load: Callable[[str], ModuleType]) -> int:
     """The command's own ``main``, and what becomes of its errors."""
     try:
-        return int(import_for_good(module).main(args))
+        return int(load(module).main(args))
     except InputError as error:
         print(f"lightning-tl: error: {printable(str(error))}", file=sys.stderr)
         return 2

@@ -176,6 +176,17 @@ def unfold(pair: Pair) -> None:
         pair.relu6.inside = False
 
 
+def written(tensor: Tensor) -> tuple[int, int]:
+    """Where it is and how often it was written to (not counted in inference mode): another when its numbers may be."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
+
+
+def forget(pairs: Sequence[Pair]) -> None:
+    """Have the pairs folded anew, as when tensors were written to through ``tensor.data``, which leaves no trace."""
+    for pair in pairs:
+        unfold(pair)
+
+
 def _joined_weights(conv: nn.Conv2d, norm: InferenceBatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of both in one, through which gradients reach what they are made from.
 
@@ -197,14 +208,6 @@ def _tensors(pair: Pair) -> list[Tensor]:
 
 
 def _state(pair: Pair, gradients: bool) -> tuple[Any, ...]:
-    """What the folded weights depend on; tensors by where they are and how often they were written to."""
-    facts = [
-        (
-            tensor.data_ptr(),
-            0 if tensor.is_inference() else tensor._version,
-            tensor.dtype,
-            gradients and tensor.requires_grad,
-        )
-        for tensor in _tensors(pair)
-    ]
+    """What the folded weights depend on."""
+    facts = [(written(tensor), tensor.dtype, gradients and tensor.requires_grad) for tensor in _tensors(pair)]
     return (pair.norm.training, pair.norm.eps, computed_in(pair.conv.weight), *facts)

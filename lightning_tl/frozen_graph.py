@@ -9,8 +9,7 @@ docs/benchmark.md.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, cast
 
 import torch
@@ -18,23 +17,25 @@ import torch.nn.functional as F
 from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
-from lightning_tl.chain import bypassed, frozen_chain, is_watched
+from lightning_tl.chain import bypassed, frozen_chain, is_watched, unheard
 from lightning_tl.foldable import PROOF_TOLERANCE
-from lightning_tl.folding import Folded, FoldingConv2d, FoldingSameConv2d, has_plain_padding
+from lightning_tl.folding import Folded, FoldingConv2d, FoldingSameConv2d, has_plain_padding, written
 from lightning_tl.frozen_blocks import FrozenBlocks
 from lightning_tl.padding import SameConv2d, same_padded
 from lightning_tl.relu6 import CEILING, computed_in
 
 WORTH = 2**18
-"""Pixels of a batch, all images together, from which on a graph is made: it takes a second to make, and a batch of
-fewer pixels gains milliseconds."""
+"""Pixels of a batch, all images together, from which on a graph is made: it takes half a second to make, and a batch
+of fewer pixels gains milliseconds."""
 USUAL = (8, 10)
 """Batches of a multiple of one of these have a graph; the last batch of an epoch, which comes once, seldom is one. Both
 are rules of the batch alone, not of those before it, so that a run that is resumed computes what it would have."""
 FEW = 2
 """Different images in the batch that proves a graph, so that the plain path need not run on all of it."""
 GRAPHS_KEPT = 4
-"""For so many shapes of a batch; each has a copy of the weights."""
+"""For so many shapes of a batch; each has the weights as oneDNN prepares them."""
+_one_at_a_time = Lock()
+"""Held while a graph is made: which fusion TorchScript uses is a setting of the whole process."""
 
 
 class FrozenGraph:
@@ -42,8 +43,8 @@ class FrozenGraph:
 
     For float32 on a CPU. The graph is made anew when tensors were written to or are others, modules were replaced or
     are watched, or other ones train, and for another shape of the batch. Writing through ``tensor.data`` leaves no
-    trace. Hooks see the few images too on which a graph is made. What trains stays what it is, and so do tensors and
-    names. One thread at a time.
+    trace, see ``forget``. Hooks see images alone, and nothing of how a graph is made. What trains stays what it is, and
+    so do tensors and names. One thread at a time.
 
     Args:
         net: the network, in inference mode.
@@ -56,6 +57,11 @@ class FrozenGraph:
         self._chain: tuple[nn.Module, ...] = ()
         self._graphs: dict[tuple[Any, ...], Callable[[Tensor], Tensor] | None] = {}
         self._lock = RLock()
+
+    def forget(self) -> None:
+        """Have graphs made anew."""
+        with self._lock:
+            self._modules = ()
 
     def __call__(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         """What ``run`` gives for scaled images ``x``, (batch, 3, height, width); it runs the network, folded."""
@@ -93,13 +99,15 @@ class FrozenGraph:
         if not self._modules or _state(self._modules) != self._state:
             self._graphs.clear()
             modules = tuple(self.net.modules())
-            state, chain = _state(modules), frozen_chain(self.net, run, x[:1].detach().clone())
+            with unheard(modules):
+                state, chain = _state(modules), frozen_chain(self.net, run, x[:1].detach().clone())
             self._modules, self._state, self._chain = modules, state, chain
         shape = (x.shape, x.stride())
         if shape in self._graphs:
             graph = self._graphs.pop(shape)
         else:
-            graph = _proven_graph(self._chain, x, run) if _is_worth_it(self._chain) else None
+            with unheard(self._modules):
+                graph = _proven_graph(self._chain, x, run) if _is_worth_it(self._chain) else None
         self._graphs[shape] = graph  # as the last, which goes last
         if len(self._graphs) > GRAPHS_KEPT:
             del self._graphs[next(iter(self._graphs))]
@@ -107,7 +115,7 @@ class FrozenGraph:
 
 
 def _state(modules: Sequence[nn.Module]) -> list[Any]:
-    """What a graph depends on; tensors by where they are and how often they were written to."""
+    """What a graph depends on; of what trains, no more than that it does."""
     state: list[Any] = []
     for module in modules:
         state.append((is_watched(module), getattr(module, "eps", 0), *map(id, module._modules.values())))
@@ -115,7 +123,7 @@ def _state(modules: Sequence[nn.Module]) -> list[Any]:
             if tensor is None or tensor.requires_grad:
                 state.append(tensor is None)
             else:
-                state.append((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version))
+                state.append(written(tensor))
     return state
 
 
@@ -140,12 +148,13 @@ def _proven_graph(
     chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor], Tensor]
 ) -> Callable[[Tensor], Tensor] | None:
     """The modules as a graph for images of the shape and strides of ``x``; None where it computes something else."""
-    few = torch.empty(FEW, *x.shape[1:]).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
-    image = torch.empty_strided(x.shape, x.stride()).copy_(few.repeat(len(x) // FEW, 1, 1, 1))
+    few = x.new_empty(FEW, *x.shape[1:]).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    image = x.new_empty_strided(x.shape, x.stride()).copy_(few.repeat(len(x) // FEW, 1, 1, 1))
     plain = run(image[:FEW])
     for turned in (True, False) if _pads_unevenly(chain) else (False,):
         try:
-            graph, given = _graph(_Plain(chain, turned).eval(), image)
+            with _one_at_a_time:
+                graph, given = _graph(_Plain(chain, turned).eval(), image)
             difference = (_rest(chain, given, run).reshape(-1, *plain.shape) - plain).abs().max()
         except (AttributeError, RuntimeError, TypeError, ValueError):  # what TorchScript or oneDNN lacks
             continue
@@ -202,13 +211,15 @@ def _pads_unevenly(chain: Sequence[nn.Module]) -> bool:
 
 def _twin(module: nn.Module) -> nn.Module:
     """A copy whose modules can be replaced while the original's stay; both have the same tensors."""
-    twin = copy(module)
-    twin._modules = {name: child and _twin(child) for name, child in module._modules.items()}
+    twin = module.__new__(type(module))  # ``copy`` asks the class, and parametrized ones refuse
+    children = {name: None if child is None else _twin(child) for name, child in module._modules.items()}
+    twin.__dict__ = {**module.__dict__, "_modules": children}
+    twin.__dict__.pop("_compiled_call_impl", None)
     return twin
 
 
 class _Plain(nn.Module):
-    """A copy of the modules, one after the other, with folded convolutions as single layers.
+    """Twins of the modules, one after the other, with folded convolutions as single layers.
 
     Args:
         chain: the modules.

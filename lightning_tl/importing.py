@@ -6,22 +6,23 @@ again, a quarter of a second each time, whenever a run has made many objects of 
 
 import atexit
 import gc
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
 
-def import_for_good(name: str) -> ModuleType:
-    """The module ``name``, which the process was started for: what it defines is never looked at again.
+def import_uncollected(name: str) -> ModuleType:
+    """The module ``name``."""
+    with uncollected():
+        return import_module(name)
 
-    What other code of the process has made by then is not either, so this is for commands. Processes that are forked
-    later share this memory for longer too, see ``gc.freeze``.
+
+def import_for_good(name: str) -> ModuleType:
+    """The module ``name``, for which this process was started: garbage is never looked for in what it defines.
+
+    Nor in what else there is by then, so this is for processes of our own, and before they have done anything.
     """
-    known = sys.modules.get(name)
-    if known is not None:
-        return known
     with uncollected():
         module = import_module(name)
         gc.freeze()

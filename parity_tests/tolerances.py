@@ -26,7 +26,9 @@ _MODEL: dict[str, tuple[float, str]] = {
     "forward-large/float64": (1e-12, _ROUNDING),
     "forward-real/float32": (5e-6, _SUMMATION),
     "forward-real/float64": (1e-12, _ROUNDING),
+    "forward-graph:batches without a graph": (0.0, "every network and phase has one"),
     "forward-graph": (5e-6, _SUMMATION),
+    "forward-graph-real:batches without a graph": (0.0, "every network and phase has one"),
     "forward-graph-real": (5e-6, _SUMMATION),
     "forward-stock": (5e-6, "Keras' result_type makes float32 of float64, so its BatchNorm computes in float32"),
     "forward-stock/float64-stock/tensorflow": (1e-12, "TensorFlow's result_type keeps float64"),
@@ -55,6 +57,7 @@ _MODEL: dict[str, tuple[float, str]] = {
     "trajectory-timm/float64": (1e-9, "as for trajectory"),
     "trajectory-real/float32": (1e-5, "as for trajectory"),
     "trajectory-real/float64": (1e-9, "as for trajectory"),
+    "trajectory-graph:batches without a graph": (0.0, "every network and phase has one"),
     "trajectory-graph": (1e-5, "as for trajectory"),
     "trajectory-augmented": (1e-9, "rounding of float64; Keras' float32 zoom matrices are mirrored"),
 }

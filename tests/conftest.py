@@ -50,6 +50,14 @@ def assets() -> Path:
 
 
 @pytest.fixture
+def small_batches_have_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of oneDNN's, for frozen layers; without this only batches have one that are worth it."""
+    from graphed import BATCH  # imports the package: only where it is needed
+
+    monkeypatch.setattr("lightning_tl.frozen_graph.WORTH", BATCH * 33 * 33)
+
+
+@pytest.fixture
 def image_folder(tmp_path: Path) -> ImageFolderFactory:
     """A function that fills a folder with tiny random images, JPEG and PNG in turn, by class.
 

@@ -13,17 +13,14 @@ import pytest
 
 from benchmarks.agreement import MARGIN, own_bound
 from benchmarks.bench import run
-from benchmarks.frameworks import Framework, select
+from benchmarks.frameworks import select
 from benchmarks.machine import DifferentMachinesError, describe_machine, has_bfloat16, merge
 from benchmarks.meter import Meter, Request
 from benchmarks.plot import draw
 from benchmarks.prepare import prepare
 from benchmarks.readme import MARKER, summary, with_summary
 from benchmarks.report import to_markdown
-from benchmarks.rounds import Sample
-from benchmarks.rows import make_rows
 from benchmarks.settings import Settings
-from benchmarks.targets import all_targets
 
 ROOT = Path(__file__).parent.parent
 TINY = replace(
@@ -203,52 +200,6 @@ def test_bad_arguments_are_one_line(args: list[str], tmp_path: Path, capsys: pyt
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_ratios_are_taken_round_by_round() -> None:
-    """The machine was twice as slow in the second round: the ratio does not know."""
-    ours, keras = select(["lightning-tl float32", "keras-jax float32"])
-    samples = {ours.key: [_sample(40), _sample(20), _sample(44)], keras.key: [_sample(20), _sample(10), _sample(22)]}
-    row = make_rows("head", "resident", samples, [ours, keras], {"ceiling float32": samples[ours.key]})[0]
-    assert (row["images_per_second"], row["ratio_to_fastest_keras"], row["ratio_spread"]) == (40.0, 2.0, 0.0)
-    assert row["fraction_of_ceiling"] == 1.0
-    assert row["spread"] == 0.6
-
-
-def test_mixed_is_compared_with_the_fastest_keras_of_either_precision() -> None:
-    ours, single, mixed = select(["lightning-tl mixed", "keras-jax"])
-    samples = {ours.key: [_sample(60)], single.key: [_sample(20)], mixed.key: [_sample(10)]}
-    rows = make_rows("head", "resident", samples, [ours, single, mixed], {})
-    assert rows[0]["fastest_keras"] == "keras-jax float32"
-    assert rows[0]["ratio_to_fastest_keras"] == 3.0
-
-
-def test_targets_say_plainly_what_was_missed() -> None:
-    rows = _rows(select(["lightning-tl", "lightning-tl compiled", "keras-jax float32", "plain-lightning float32"]))
-    verdicts = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=True)}
-    assert verdicts["float32, head, resident: times the fastest Keras"] == "met"
-    assert verdicts["mixed, head, resident: times the fastest Keras"] == "missed"
-    assert verdicts["float32, finetune, resident: times the fastest Keras"] == "not measured"
-    assert verdicts["everywhere: times plain Lightning, at its worst"] == "missed"
-    emulated = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=False)}
-    assert emulated["float32, head, resident: times the fastest Keras"] == "met"
-    assert emulated["mixed, head, resident: times the fastest Keras"] == "not measured"
-
-
-def test_seconds_are_held_against_plain_lightnings_too() -> None:
-    ours = {"framework": "lightning-tl", "precision": "float32", "first_step_seconds": 5.0}
-    plain = {**ours, "framework": "plain-lightning", "first_finetune_step_seconds": 0.5}
-    startup = [{**ours, "first_finetune_step_seconds": 0.4}, {**plain, "first_step_seconds": 4.0}]
-    reached = [{**ours, "seconds": 9.0}, {**plain, "seconds": 18.0}]
-    content = {"rows": [], "startup": startup, "time_to_accuracy": reached}
-    found = {target.what: target for target in all_targets(content, bfloat16=True)}
-    first, accuracy = (
-        found[f"{what}: times plain Lightning, at its worst"] for what in ("first steps", "time to an accuracy")
-    )
-    assert (first.found, first.verdict, first.by) == (0.8, "missed", "float32, first step")
-    assert (accuracy.found, accuracy.verdict) == (2.0, "met")
-    earlier = all_targets({**content, "lent": ["startup"]}, bfloat16=True)
-    assert next(target for target in earlier if target.what == first.what).verdict == "not measured"
-
-
 def test_own_draws_may_scatter_but_not_drift() -> None:
     reference = [2.0 - 0.05 * step for step in range(20)]
     scattered = [loss + (-0.2, 0.2)[step % 2] for step, loss in enumerate(reference)]
@@ -321,14 +272,3 @@ def command() -> ModuleType:
     spec.loader.exec_module(module)
     sys.path[:] = before
     return module
-
-
-def _sample(speed: float) -> Sample:
-    return Sample(speed, (), 100.0)
-
-
-def _rows(frameworks: list[Framework]) -> list[dict[str, Any]]:
-    """The head from memory: lightning-tl is fast in float32 and slow in mixed."""
-    speeds = {"lightning-tl float32": 9, "lightning-tl compiled float32": 30, "keras-jax float32": 10}
-    samples = {f.key: [_sample(speeds.get(f.key, 12))] for f in frameworks}
-    return make_rows("head", "resident", samples, frameworks, {})

@@ -3,11 +3,14 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from lightning_tl import command
+from lightning_tl.importing import import_uncollected
 
 
 @pytest.mark.parametrize(
@@ -63,3 +66,24 @@ def test_ctrl_c_is_no_error_report(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("lightning_tl.cli.main", interrupted)
     assert command.main(["fit"]) == 130
     assert capsys.readouterr().err == "lightning-tl: interrupted\n"
+
+
+def test_the_command_imports_for_good_and_who_calls_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def loading(how: str) -> Callable[[str], ModuleType]:
+        def load(name: str) -> ModuleType:
+            asked.append(how)
+            module = ModuleType(name)
+            module.main = lambda args: 0  # type: ignore[attr-defined]
+            return module
+
+        return load
+
+    monkeypatch.setattr(command, "import_for_good", loading("for good"))
+    monkeypatch.setattr(sys, "argv", ["lightning-tl", "export", "best.ckpt"])
+    with pytest.raises(SystemExit, match="0"):
+        command.program()
+    assert command.main(["export", "best.ckpt"], loading("as told")) == 0
+    assert asked == ["for good", "as told"]
+    assert command.main.__defaults__ == (None, import_uncollected)

@@ -101,7 +101,7 @@ def test_only_a_help_that_succeeded_ends_the_process_at_once(
 
     monkeypatch.setattr(command.os, "_exit", end)
     monkeypatch.setattr(command.sys, "argv", ["lightning-tl", "fit", "--help"])
-    monkeypatch.setattr(command, "main", lambda: status)
+    monkeypatch.setattr(command, "main", lambda load: status)
     monkeypatch.setattr(command.gc, "disable", lambda: None)
     with pytest.raises(EndedError if status == 0 else SystemExit) as raised:
         command.program()
@@ -113,7 +113,7 @@ def test_kept_for_each_command_and_only_where_help_alone_is_asked_for(kept: Path
     assert [path.name for path in kept.iterdir()] == ["fit.txt"]
     asked: list[Sequence[str] | None] = []
 
-    def run(module: str, args: Sequence[str] | None) -> int:
+    def run(module: str, args: Sequence[str] | None, load: object) -> int:
         asked.append(args)
         return 0
 

@@ -88,9 +88,9 @@ def _sampler(
 
 
 def begin_worker(worker: int) -> None:
-    """What a process that reads images does first: without its parent's freed memory, and deaf to SIGTERM."""
-    give_back_freed_memory()
+    """What a process that reads images does first: it turns deaf to SIGTERM, and away from its parent's memory."""
     outlive_sigterm()
+    give_back_freed_memory()
 
 
 def outlive_sigterm() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ImageFolderFactory
 
+from lightning_tl import ImageFolderDataModule
+
 SCRIPT = """
 import os, signal, sys, time
 sys.path[:0] = sys.argv[2:]
@@ -44,3 +46,17 @@ def test_workers_outlive_sigterm_and_end_with_their_process(image_folder: ImageF
     assert int(batches) > 3
     with pytest.raises(ProcessLookupError):
         os.kill(int(worker), 0)
+
+
+def test_workers_give_back_what_their_process_had_freed(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr("lightning_tl.data.loader.give_back_freed_memory", lambda: given.append(True))
+    monkeypatch.setattr("lightning_tl.data.loader.outlive_sigterm", lambda: None)
+    data = ImageFolderDataModule(str(image_folder({"ants": 4, "bees": 4})), image_size=8, cache="none")
+    data.setup("fit")
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        assert loader.worker_init_fn is not None
+        loader.worker_init_fn(0)
+    assert given == [True, True]

@@ -1,0 +1,82 @@
+"""Ratios between frameworks, and the targets that they are held against."""
+
+from typing import Any
+
+from benchmarks.frameworks import Framework, select
+from benchmarks.rounds import Sample
+from benchmarks.rows import make_rows
+from benchmarks.targets import Target, all_targets
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """The machine was twice as slow in the second round: the ratio does not know."""
+    ours, keras = select(["lightning-tl float32", "keras-jax float32"])
+    samples = {ours.key: [_sample(40), _sample(20), _sample(44)], keras.key: [_sample(20), _sample(10), _sample(22)]}
+    row = make_rows("head", "resident", samples, [ours, keras], {"ceiling float32": samples[ours.key]})[0]
+    assert (row["images_per_second"], row["ratio_to_fastest_keras"], row["ratio_spread"]) == (40.0, 2.0, 0.0)
+    assert row["fraction_of_ceiling"] == 1.0
+    assert row["spread"] == 0.6
+
+
+def test_mixed_is_compared_with_the_fastest_keras_of_either_precision() -> None:
+    ours, single, mixed = select(["lightning-tl mixed", "keras-jax"])
+    samples = {ours.key: [_sample(60)], single.key: [_sample(20)], mixed.key: [_sample(10)]}
+    rows = make_rows("head", "resident", samples, [ours, single, mixed], {})
+    assert rows[0]["fastest_keras"] == "keras-jax float32"
+    assert rows[0]["ratio_to_fastest_keras"] == 3.0
+
+
+def test_targets_say_plainly_what_was_missed() -> None:
+    rows = _rows(select(["lightning-tl", "lightning-tl compiled", "keras-jax float32", "plain-lightning float32"]))
+    verdicts = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=True)}
+    assert verdicts["float32, head, resident: times the fastest Keras"] == "met"
+    assert verdicts["mixed, head, resident: times the fastest Keras"] == "missed"
+    assert verdicts["float32, finetune, resident: times the fastest Keras"] == "not measured"
+    assert verdicts["everywhere: times plain Lightning, at its worst"] == "missed"
+    emulated = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=False)}
+    assert emulated["float32, head, resident: times the fastest Keras"] == "met"
+    assert emulated["mixed, head, resident: times the fastest Keras"] == "not measured"
+
+
+def test_seconds_are_held_against_plain_lightnings_too() -> None:
+    ours = {"framework": "lightning-tl", "precision": "float32"}
+    plain = {**ours, "framework": "plain-lightning"}
+    startup = [
+        {**ours, "first_step_seconds": 5.0, "first_finetune_step_seconds": 0.4},
+        {**plain, "first_step_seconds": 4.0, "first_finetune_step_seconds": 0.5},
+    ]
+    first = _against_plain("first steps", startup=startup)
+    assert (first.found, first.verdict, first.by) == (0.8, "missed", "float32, first step")
+    assert _against_plain("first steps", startup=startup, lent=["startup"]).verdict == "not measured"
+    sooner = _against_plain(
+        "time to an accuracy", time_to_accuracy=[{**ours, "seconds": 9.0}, {**plain, "seconds": 18}]
+    )
+    assert (sooner.found, sooner.verdict, sooner.by) == (2.0, "met", "float32")
+    never = _against_plain(
+        "time to an accuracy", time_to_accuracy=[{**ours, "seconds": None}, {**plain, "seconds": 18}]
+    )
+    assert (never.found, never.verdict) == (0.0, "missed")
+
+
+def test_validation_is_held_against_plain_lightnings_too() -> None:
+    rows = _rows(select(["lightning-tl float32", "plain-lightning float32"]))
+    slow = [
+        {**row, "phase": "validate", "images_per_second": speed} for row, speed in zip(rows, (50, 100), strict=True)
+    ]
+    assert _against_plain("everywhere", rows=[], validation=slow).found == 0.5
+
+
+def _against_plain(what: str, **content: Any) -> Target:
+    targets = all_targets({"rows": [], **content}, bfloat16=True)
+    return next(target for target in targets if target.what == f"{what}: times plain Lightning, at its worst")
+
+
+def _sample(speed: float) -> Sample:
+    return Sample(speed, (), 100.0)
+
+
+def _rows(frameworks: list[Framework]) -> list[dict[str, Any]]:
+    """The head from memory: lightning-tl is fast in float32 and slow in mixed."""
+    speeds = {"lightning-tl float32": 9, "lightning-tl compiled float32": 30, "keras-jax float32": 10}
+    samples = {f.key: [_sample(speeds.get(f.key, 12))] for f in frameworks}
+    return make_rows("head", "resident", samples, frameworks, {})
