@@ -20,7 +20,7 @@ FAMILIES = {"lightning-tl": "lightning-tl", "keras": "fastest Keras", "plain-lig
 
 
 def summary(content: Mapping[str, Any]) -> str:
-    """The machine, then images per second of each family's fastest, a line for each phase, source and precision."""
+    """The machine, images per second of each family's fastest in a table, and what is measured in seconds."""
     machine, settings = content["machine"], content["settings"]
     rows = [row for row in content["rows"] if not row.get("earlier")]
     lines = [
@@ -36,7 +36,7 @@ def summary(content: Mapping[str, Any]) -> str:
         for precision in (("float32", "mixed") if has_bfloat16(machine) else ("float32",))
         if best(rows, "lightning-tl", precision, phase, source)
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_seconds(content)])
 
 
 def with_summary(readme: str, content: Mapping[str, Any], folder: str) -> str:
@@ -44,6 +44,22 @@ def with_summary(readme: str, content: Mapping[str, Any], folder: str) -> str:
     marker = MARKER.format(folder)
     pattern = rf"{re.escape(marker)}\n.*?{re.escape(marker)}"
     return re.sub(pattern, lambda _: f"{marker}\n{summary(content)}\n{marker}", readme, flags=re.DOTALL)
+
+
+def _seconds(content: Mapping[str, Any]) -> list[str]:
+    """A line of what is measured in seconds, in float32, where that is of this run."""
+    what = {
+        ("startup", "first_step_seconds"): "Seconds from the start of a process to the end of the first training step",
+        ("time_to_accuracy", "seconds"): "to an accuracy on held-out images of {target:g}",
+    }
+    said = []
+    for (block, name), words in what.items():
+        rows = [] if block in content.get("lent", ()) else content.get(block, [])
+        rows = [row for row in rows if row["precision"] == "float32" and row[name] is not None]
+        if rows:
+            each = ", ".join(f"{row['framework']} {row[name]:.1f}" for row in rows)
+            said.append(f"{words.format(**rows[0])}: {each}")
+    return ["", "; ".join(said) + "."] if said else []
 
 
 def _line(rows: Sequence[Row], phase: str, source: str, precision: str) -> str:

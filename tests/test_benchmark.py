@@ -119,6 +119,17 @@ def test_the_readme_is_up_to_date(folder: str) -> None:
     assert (ROOT / folder / "benchmark.md").read_text(encoding="utf-8") == to_markdown(kept)
 
 
+def test_the_readme_says_what_is_measured_in_seconds(content: dict[str, Any]) -> None:
+    ours = {"framework": "lightning-tl", "precision": "float32"}
+    startup = [{**ours, "first_step_seconds": 5.04}, {**ours, "precision": "mixed", "first_step_seconds": 6.0}]
+    reached = [{**ours, "target": 0.8, "seconds": 8.0}, {**ours, "framework": "fastai", "target": 0.8, "seconds": None}]
+    last = summary({**content, "startup": startup, "time_to_accuracy": reached}).splitlines()[-1]
+    assert last.endswith(
+        "first training step: lightning-tl 5.0; to an accuracy on held-out images of 0.8: lightning-tl 8.0."
+    )
+    assert "Seconds" not in summary({**content, "startup": startup, "time_to_accuracy": [], "lent": ["startup"]})
+
+
 def test_the_readme_shows_mixed_precision_where_the_processor_has_it(content: dict[str, Any]) -> None:
     rows = [*content["rows"], *({**row, "precision": "mixed"} for row in content["rows"])]
     for units in (["avx512f"], ["avx512f", "avx512_bf16"]):
