@@ -45,6 +45,7 @@ class Run:
         self.folder = folder / "run"
         draw_images(folder / "images", count=12)
         self.data = make_data(folder / "images", image_size=SIDE, test_fraction=0.25, **options)
+        lightning.seed_everything(0, verbose=False)  # of the backbone's random weights, which make mistakes
         self.model = make_model(self.data, image_size=SIDE, backbone=SMALL)
         self.seen = Seen()
         self.trainer = make_trainer(self.folder, PHASES, callbacks=[self.seen])
