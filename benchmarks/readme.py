@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.machine import has_bfloat16
-from benchmarks.targets import Row, best
+from benchmarks.targets import Row, best, own_rows
 
 MARKER = "<!-- benchmark:table {} -->"
 """Stands before and after the README's table of the report in that folder."""
@@ -22,7 +22,7 @@ FAMILIES = {"lightning-tl": "lightning-tl", "keras": "fastest Keras", "plain-lig
 def summary(content: Mapping[str, Any]) -> str:
     """The machine, images per second of each family's fastest in a table, and what is measured in seconds."""
     machine, settings = content["machine"], content["settings"]
-    rows = [row for row in content["rows"] if not row.get("earlier")]
+    rows = own_rows(content, "rows")
     lines = [
         f"Images per second on {machine['cpu']}, {machine['threads']} threads, batches of {settings['batch_size']} at "
         f"{settings['image_size']} pixels; the recipe's augmentation is inside.",
@@ -54,8 +54,7 @@ def _seconds(content: Mapping[str, Any]) -> list[str]:
     }
     said = []
     for (block, name), words in what.items():
-        rows = [] if block in content.get("lent", ()) else content.get(block, [])
-        rows = [row for row in rows if row["precision"] == "float32" and row[name] is not None]
+        rows = [row for row in own_rows(content, block) if row["precision"] == "float32" and row[name] is not None]
         if rows:
             each = ", ".join(f"{row['framework']} {row[name]:.1f}" for row in rows)
             said.append(f"{words.format(**rows[0])}: {each}")

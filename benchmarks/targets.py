@@ -50,20 +50,24 @@ def all_targets(content: Mapping[str, Any], bfloat16: bool) -> list[Target]:
         content: of a report.
         bfloat16: whether the processor has it.
     """
-
-    def counting(block: str) -> list[Row]:
-        rows: list[Row] = [] if block in content.get("lent", ()) else content.get(block, [])
-        return [row for row in rows if not row.get("earlier") and (bfloat16 or row["precision"] != "mixed")]
-
-    rows = counting("rows")
+    rows, validation, startup, accuracy = (
+        [row for row in own_rows(content, block) if bfloat16 or row["precision"] != "mixed"]
+        for block in ("rows", "validation", "startup", "time_to_accuracy")
+    )
     return [
         *_against_keras(rows),
         *_of_ceiling(rows),
         *_files_of_resident(rows),
-        _against_plain([*rows, *counting("validation")]),
-        _sooner_than_plain("first steps", counting("startup"), ("first_step_seconds", "first_finetune_step_seconds")),
-        _sooner_than_plain("time to an accuracy", counting("time_to_accuracy"), ("seconds",)),
+        _against_plain([*rows, *validation]),
+        _sooner_than_plain("first steps", startup, ("first_step_seconds", "first_finetune_step_seconds")),
+        _sooner_than_plain("time to an accuracy", accuracy, ("seconds",)),
     ]
+
+
+def own_rows(content: Mapping[str, Any], block: str) -> list[Row]:
+    """What the report's own run measured of a block, without what an earlier one has lent."""
+    rows: list[Row] = [] if block in content.get("lent", ()) else content.get(block, [])
+    return [row for row in rows if not row.get("earlier")]
 
 
 def best(rows: Sequence[Row], family: str, precision: str, phase: str, source: str) -> Row | None:
