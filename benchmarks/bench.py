@@ -60,13 +60,13 @@ def run(
     keep: Callable[[dict[str, Any]], None] = lambda content: None,
 ) -> dict[str, Any]:
     """Measure and return the content of benchmark.json; ``keep`` is given what there is after each measure."""
-    began = time.perf_counter()
+    began, machine = time.perf_counter(), describe_machine(ground.settings.threads, ground.settings.accelerator)
     absent = {f.key: f"{f.needs} is not installed" for f in frameworks if not f.installed}
     present = [framework for framework in frameworks if framework.installed]
     findings = _together(ground, present, measures)
     refused = agreement.refused(findings.verdicts)
     counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
-    content = _content(ground, findings, counting, absent, refused)
+    content = {"machine": machine, **_content(ground, findings, counting, absent, refused)}
     end = began + (ground.settings.budget or float("inf"))
 
     def so_far() -> dict[str, Any]:
@@ -134,7 +134,6 @@ def _content(
     rows = {place: _rows(samples, place, counting) for place in samples}
     noise = [sample for found in samples.values() for series in found.values() for sample in series]
     return {
-        "machine": describe_machine(ground.settings.threads),
         "versions": versions(),
         "settings": ground.settings.to_dict(),
         "weights": ground.sources,

@@ -8,6 +8,7 @@ from benchmarks.alive import alive
 from benchmarks.frameworks import Framework
 from benchmarks.prepare import Ground
 from benchmarks.rounds import Sample, middle
+from benchmarks.rows import gpu_memory
 from benchmarks.settings import PHASES, Settings
 
 GROWTH: dict[str, tuple[float, ...]] = {
@@ -58,6 +59,7 @@ def _row(framework: Framework, phase: str, name: str, value: int, samples: Seque
         "value": value,
         "images_per_second": middle(sample.speed for sample in samples),
         "peak_memory_mb": round(max(sample.memory for sample in samples)),
+        **gpu_memory(samples),
     }
 
 

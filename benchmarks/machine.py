@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu import BFLOAT16_SINCE, describe_gpus
+
 PACKAGES = (
     "lightning-tl",
     "torch",
@@ -20,11 +22,9 @@ PACKAGES = (
     "fastai",
     "numpy",
 )
-SAME = ("cpu", "vector_units", "cores", "threads", "memory_gb", "os", "python")
-UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+SAME = ("cpu", "vector_units", "cores", "threads", "memory_gb", "os", "python", "gpu")
 """What must be equal for two runs to be of one machine."""
-
-
+UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 BLOCKS = ("validation", "startup", "time_to_accuracy", "growth", "scaling", "means")
 """Of measures beside the rows, which a run may leave to an earlier one."""
 
@@ -33,8 +33,12 @@ class DifferentMachinesError(ValueError):
     """Two reports that may not be compared."""
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    """Processor, cores, threads given to each framework, memory in GB, system and Python."""
+def describe_machine(threads: int, accelerator: str = "cpu") -> dict[str, Any]:
+    """Processor, cores, threads given to each framework, memory in GB, system and Python; ``gpu`` where one computes.
+
+    Raises:
+        NoGpuError: ``accelerator`` is gpu, and there is none.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
@@ -44,11 +48,19 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "memory_gb": _memory_gb(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
+        **({"gpu": describe_gpus()} if accelerator == "gpu" else {}),
     }
 
 
+def computes_on(machine: Mapping[str, Any]) -> str:
+    """What computes, in words."""
+    return machine["gpu"]["name"] if "gpu" in machine else f"{machine['cpu']}, {machine['threads']} threads"
+
+
 def has_bfloat16(machine: Mapping[str, Any]) -> bool:
-    """Whether the processor of ``describe_machine`` computes in bfloat16; where not, mixed precision is emulated."""
+    """Whether what computes in ``describe_machine`` does bfloat16; where not, mixed precision is emulated."""
+    if "gpu" in machine:
+        return bool(machine["gpu"]["compute_capability"] >= BFLOAT16_SINCE)
     return any("bf16" in unit for unit in machine["vector_units"])
 
 

@@ -21,6 +21,7 @@ class Means(NamedTuple):
         off: the options that switch it off.
         needs: options without which it cannot be on.
         precision: in which it is measured.
+        on: accelerators on which it is anything.
     """
 
     name: str
@@ -28,18 +29,20 @@ class Means(NamedTuple):
     off: dict[str, Any]
     needs: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
     precision: Precision = "float32"
+    on: tuple[str, ...] = ("cpu",)
 
 
 NO_AUGMENTATION = {"augment": ()}
 NO_GRAPH = {"no_graph": True}
 PLAIN_LAYOUT = {**NO_GRAPH, "plain_layout": True}
 BY_ITSELF = {**PLAIN_LAYOUT, "norms_apart": True}
+EVERYWHERE = ("cpu", "gpu")
 MEANS = (
-    Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}),
-    Means("channels last", "resident", {"channels_last": False}),
+    Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}, on=EVERYWHERE),
+    Means("channels last", "resident", {"channels_last": False}, on=EVERYWHERE),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
     Means("frozen layers as one graph of oneDNN's", "resident", NO_GRAPH),
-    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
+    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}, on=EVERYWHERE),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}),
     Means(
         "without a graph: frozen blocks in oneDNN's layout",
@@ -53,6 +56,7 @@ MEANS = (
         "resident",
         {**BY_ITSELF, "fold_batchnorm": False},
         BY_ITSELF,  # the others need it
+        on=EVERYWHERE,
     ),
     Means(
         "without graph and layout: channels last",
@@ -74,12 +78,13 @@ MEANS = (
         PLAIN_LAYOUT,
         precision="mixed",
     ),
-    Means("decoded images kept", "files", {"cache": "none"}),
+    Means("decoded images kept", "files", {"cache": "none"}, on=EVERYWHERE),
     Means(
         "features kept, without augmentation",
         "resident",
         {**NO_AUGMENTATION, "cache_features": False},
         {**NO_AUGMENTATION, "cache_features": True},
+        on=EVERYWHERE,
     ),
 )
 """Options of a constructor that the installed version does not have are left out."""
@@ -98,7 +103,7 @@ def means(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], 
             without = [
                 (mean, replace(base, name=f"without: {mean.name}", options={**base.options, **mean.off}))
                 for mean in group
-                if _switches(on, mean.off)
+                if _switches(on, mean.off) and ground.settings.accelerator in mean.on
             ]
             if without:
                 pieces.append(partial(_measured, ground, on, without, first.source))

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsFloat
 
+from benchmarks.device import CPU, Device
 from benchmarks.memory import peak_mb
 
 Request = dict[str, Any]
@@ -14,28 +15,34 @@ class Meter:
 
     A fit begins once and is measured in many rounds: after the last step of a measurement ``step`` answers and then
     waits for the next request, inside the framework's own callback, so that nothing is built or compiled twice and
-    the process sits idle while another is measured.
+    the process sits idle while another is measured. A device that computes behind its framework's back is waited for
+    where a measurement begins and ends, and left alone between.
 
     Args:
         request: the first one: ``skip`` and ``steps``.
         answer: takes what was measured.
         receive: waits for the next request; None to end after the first measurement.
+        device: that the framework computes on.
     """
 
     def __init__(
-        self, request: Request, answer: Callable[[Request], None], receive: Callable[[], Request] | None = None
+        self,
+        request: Request,
+        answer: Callable[[Request], None],
+        receive: Callable[[], Request] | None = None,
+        device: Device = CPU,
     ) -> None:
-        self._answer, self._receive = answer, receive
+        self._answer, self._receive, self._device = answer, receive, device
         self.pending: Request | None = None
         self.finished = False
         self._begin(request)
 
-    def step(self, images: int, loss: float | None = None) -> bool:
+    def step(self, images: int, loss: SupportsFloat | None = None) -> bool:
         """Note a step that has ended.
 
         Args:
             images: in its batch.
-            loss: of the batch, if it is known.
+            loss: of the batch, if it is known; it is not looked at before the measurement has ended.
 
         Returns:
             True when the fit should end.
@@ -47,6 +54,7 @@ class Meter:
         if self._count == self._skip + self._steps:
             return self._finish()
         if self._count == self._skip:
+            self._device.wait()
             self._clock = time.perf_counter()
         return False
 
@@ -58,18 +66,20 @@ class Meter:
     def _begin(self, request: Request) -> None:
         self._skip, self._steps = int(request["skip"]), int(request["steps"])
         self._count, self._images, self.finished = 0, 0, False
-        self._losses: list[float] = []
+        self._losses: list[SupportsFloat] = []
         self._began = self._clock = time.perf_counter()
 
     def _finish(self) -> bool:
-        seconds, self.finished = time.perf_counter() - self._clock, True
+        self._device.wait()
+        now, self.finished = time.perf_counter(), True
         self._answer(
             {
-                "seconds": seconds,
-                "since_request": time.perf_counter() - self._began,
+                "seconds": now - self._clock,
+                "since_request": now - self._began,
                 "images": self._images,
-                "losses": self._losses,
+                "losses": [float(loss) for loss in self._losses],
                 "peak_memory_mb": peak_mb(),
+                "peak_gpu_memory_mb": self._device.peak_mb(),
             }
         )
         if self._receive is None:

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.figure
 from matplotlib.axes import Axes
 
+from benchmarks.machine import computes_on
 from lightning_tl.files import replacing
 
 COLOURS = {"lightning-tl": "#c2410c", "keras": "#2563eb", "plain-lightning": "#6b7280", "fastai": "#a16207"}
@@ -38,8 +39,8 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
         _panel(axes, content, place, names)
     machine, settings = content["machine"], content["settings"]
     figure.suptitle(
-        f"Transfer learning with MobileNetV2, images per second: more is better\n{machine['cpu']}, "
-        f"{machine['threads']} threads, batches of {settings['batch_size']} images of {settings['image_size']} pixels",
+        f"Transfer learning with MobileNetV2, images per second: more is better\n{computes_on(machine)}, "
+        f"batches of {settings['batch_size']} images of {settings['image_size']} pixels",
         fontsize=12,
     )
     handles, labels = grid.flat[0].get_legend_handles_labels()

@@ -67,6 +67,9 @@ def prepare(settings: Settings, folder: Path, data: Path | None, weights: Path |
     Raises:
         ValueError: too few images, or no such file.
     """
+    needed = settings.batch_size * (max(settings.skip + settings.steps, settings.warmup + 1))
+    if settings.files < needed:
+        raise ValueError(f"--files: prediction reads {needed} images in a round. Received: {settings.files}.")
     path, described = _weights(folder, weights, settings)
     root = folder / "files"
     if data is None:

@@ -92,10 +92,14 @@ class Worker:
         """Processor seconds of the process and its children so far."""
         return family_seconds(self._process.pid)
 
-    def close(self) -> None:
-        """End the process."""
+    def dismiss(self) -> None:
+        """Let the process end, without waiting for it."""
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._process.stdin.close()  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """End the process."""
+        self.dismiss()
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
@@ -137,6 +141,8 @@ class Team:
         return sum(worker.cpu_seconds() for worker in self.workers)
 
     def close(self) -> None:
-        """End all."""
+        """End all, which may wait for one another."""
+        for worker in self.workers:
+            worker.dismiss()
         for worker in self.workers:
             worker.close()

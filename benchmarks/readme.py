@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.machine import has_bfloat16
+from benchmarks.machine import computes_on, has_bfloat16
 from benchmarks.targets import Row, best, own_rows
 
 MARKER = "<!-- benchmark:table {} -->"
@@ -24,7 +24,7 @@ def summary(content: Mapping[str, Any]) -> str:
     machine, settings = content["machine"], content["settings"]
     rows = own_rows(content, "rows")
     lines = [
-        f"Images per second on {machine['cpu']}, {machine['threads']} threads, batches of {settings['batch_size']} at "
+        f"Images per second on {computes_on(machine)}, batches of {settings['batch_size']} at "
         f"{settings['image_size']} pixels; the recipe's augmentation is inside.",
         "",
         "| | precision | " + " | ".join(FAMILIES.values()) + " | times fastest Keras | of the ceiling |",

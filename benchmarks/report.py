@@ -50,6 +50,7 @@ def to_markdown(content: Content) -> str:
 def _machine(content: Content) -> str:
     machine, settings, load = content["machine"], content["settings"], content["load"]
     lines = [
+        *_gpu(machine),
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads for each framework, "
         f"{', '.join(machine['vector_units'])}, {machine['memory_gb']} GB, {machine['os']}, Python "
         f"{machine['python']}.",
@@ -58,7 +59,8 @@ def _machine(content: Content) -> str:
         f"{content['weights']['weights']}.",
     ]
     if not has_bfloat16(machine):
-        lines.append("This processor has no bfloat16 arithmetic: mixed precision is emulated, and slow everywhere.")
+        which = "GPU" if "gpu" in machine else "processor"
+        lines.append(f"This {which} has no bfloat16 arithmetic: mixed precision is emulated, and slow everywhere.")
     (other, most_other), (idle, most_idle) = load["other_programs"], load["idle_frameworks"]
     lines.append(
         f"Meanwhile other programs, the system's own among them, took {other:.1%} of the machine in the median "
@@ -77,10 +79,25 @@ def _machine(content: Content) -> str:
     return "\n".join(lines)
 
 
+def _gpu(machine: Mapping[str, Any]) -> list[str]:
+    """What computes, where that is a GPU."""
+    if "gpu" not in machine:
+        return []
+    gpu = machine["gpu"]
+    return [
+        f"On one {gpu['name']} ({gpu['memory_mb']} MB, driver {gpu['driver']}; {gpu['count']} in the machine), images "
+        "in the machine's memory, float32 without TF32; the processor beside it:"
+    ]
+
+
 def _targets(content: Content) -> str:
     settings, machine = content["settings"], content["machine"]
     stated = (settings["batch_size"], settings["image_size"], machine["threads"]) == (32, 160, 2)
-    note = "" if stated else "They are stated for 2 cores, batch 32 and 160 pixels, which this run did not have.\n\n"
+    note = (
+        ""
+        if stated or "gpu" in machine
+        else "They are stated for 2 cores, batch 32 and 160 pixels, which this run did not have.\n\n"
+    )
     rows = [
         {
             "target": target.what,
@@ -116,6 +133,7 @@ def _speeds(rows: Sequence[Content]) -> str:
             "times fastest Keras": row["ratio_to_fastest_keras"],
             "of the ceiling": row["fraction_of_ceiling"],
             "peak memory, MB": row["peak_memory_mb"],
+            **({"of the GPU, MB": row["peak_gpu_memory_mb"]} if "peak_gpu_memory_mb" in row else {}),
         }
         for row in sorted(rows, key=lambda row: -row["images_per_second"])
     )
@@ -127,7 +145,7 @@ def _blocks(content: Content) -> list[str]:
         "startup": "Start-up: seconds from the start of a process (lightning-tl's is imported as by its command)",
         "time_to_accuracy": "Time to an accuracy on held-out images, validation and compilation included",
         "growth": "How speed and memory grow",
-        "scaling": "One process and two",
+        "scaling": "One process and several",
         "means": "What each of lightning-tl's means is worth: speed with all of them over speed without it",
         "ceiling": "The ceiling",
     }

@@ -24,6 +24,7 @@ class Sample:
         memory: peak in MiB.
         others: processor time that the idle frameworks took meanwhile, as a share of the machine.
         foreign: the same of programs that are none of ours.
+        gpu_memory: peak of a GPU in MiB; None on a CPU.
     """
 
     speed: float
@@ -31,6 +32,7 @@ class Sample:
     memory: float
     others: float = 0.0
     foreign: float = 0.0
+    gpu_memory: float | None = None
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Group:
             answer["peak_memory_mb"],
             idle / whole,
             max(0.0, busy - idle - own) / whole,
+            answer["peak_gpu_memory_mb"],
         )
 
     def _try(self, key: str, request: dict[str, Any]) -> dict[str, Any] | None:

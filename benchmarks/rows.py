@@ -53,8 +53,15 @@ def _row(
         "ratio_spread": spread(against_keras) if against_keras else None,
         "fraction_of_ceiling": middle(against_ceiling) if against_ceiling else None,
         "peak_memory_mb": round(max(sample.memory for sample in own)),
+        **gpu_memory(own),
         "rounds": [float(f"{speed:.4g}") for speed in speeds],
     }
+
+
+def gpu_memory(samples: Sequence[Sample]) -> dict[str, int]:
+    """An entry for a row where a GPU computes; nothing where none does."""
+    peaks = [sample.gpu_memory for sample in samples if sample.gpu_memory is not None]
+    return {"peak_gpu_memory_mb": round(max(peaks))} if peaks else {}
 
 
 def _rivals(framework: Framework, there: Sequence[Framework]) -> list[str]:

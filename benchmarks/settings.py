@@ -1,8 +1,9 @@
 """What is measured, and on what: the same for every framework of a run."""
 
-import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from benchmarks.load import all_cores
 
 AUGMENT: list[dict[str, Any]] = [
     {"class_path": "RandomFlip", "init_args": {"mode": "horizontal"}},
@@ -36,12 +37,13 @@ class Settings:
         seed: of data, weights, augmentation and dropout.
         accuracy: to be reached on the held-out images, as a fraction.
         epochs: of each phase, at most, to reach it.
+        accelerator: ``cpu``, or ``gpu`` for NVIDIA's, of which each process takes the first.
         budget: seconds after which nothing further is begun, for a quick run; 0 for no limit.
     """
 
     image_size: int = 160
     batch_size: int = 32
-    threads: int = os.cpu_count() or 1
+    threads: int = field(default_factory=lambda: len(all_cores()))
     rounds: int = 7
     steps: int = 10
     skip: int = 3
@@ -55,12 +57,15 @@ class Settings:
     seed: int = 0
     accuracy: float = 0.8
     epochs: int = 10
+    accelerator: str = "cpu"
     budget: float = 0.0
 
     def __post_init__(self) -> None:
         low = [name for name in ("threads", "rounds", "steps", "batch_size") if getattr(self, name) < 1]
         if low or self.image_size < 32:
             raise ValueError(f"{', '.join(low) or 'image_size'}: too small. Received: {self}.")
+        if self.accelerator not in ("cpu", "gpu"):
+            raise ValueError(f"--accelerator: one of cpu, gpu is needed. Received: {self.accelerator}.")
 
     @property
     def batches(self) -> int:
@@ -78,6 +83,16 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+    def on_a_gpu(self) -> "Settings":
+        """Numbers for a GPU, whose steps are short: more of them, of more images.
+
+        Steps that are skipped outlast what loaders have prepared while others were measured.
+        """
+        return replace(
+            self, accelerator="gpu", batch_size=128, rounds=5, steps=60, skip=40, warmup=40, images=2560,
+            val_images=512, files=12_800,
+        )  # fmt: skip
 
     def quick(self) -> "Settings":
         """Numbers for a look in five minutes on 2 cores: smaller images and fewer of everything."""

@@ -17,6 +17,17 @@ from benchmarks.memory import reset_peak
 from benchmarks.meter import Meter, Request
 from benchmarks.runners.base import NotOfferedError
 
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+SHARED_GPU = {
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "JAX_PLATFORMS": "cuda,cpu",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
+"""The order of nvidia-smi; and as several processes are alive at once, none may take all of the memory."""
+NO_TF32 = {"NVIDIA_TF32_OVERRIDE": "0", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+"""Read by cuBLAS and cuDNN, and by XLA for kernels of its own: float32 is float32 in every framework on a GPU."""
+
 
 def pin(job: dict[str, Any]) -> None:
     """Keep to the job's cores and number of threads."""
@@ -30,11 +41,16 @@ def pin(job: dict[str, Any]) -> None:
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "1",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "JAX_PLATFORMS": "cpu",
         "PYTHONWARNINGS": "ignore",
+        **_for_accelerator(job["settings"]["accelerator"], job["precision"]),
         **{name: str(value) for name, value in job["environment"].items()},
     }
+
+
+def _for_accelerator(accelerator: str, precision: str) -> dict[str, str]:
+    if accelerator == "cpu":
+        return NO_GPU
+    return {**SHARED_GPU, **(NO_TF32 if precision == "float32" else {})}
 
 
 class Conversation:
@@ -69,14 +85,12 @@ def serve(conversation: Conversation, runner: Any) -> None:
 def handle(conversation: Conversation, runner: Any, request: Request) -> Request | None:
     """Answer one request; return the one that ended a fit and is still to be answered."""
     if request["do"] == "train":
-        reset_peak()
-        meter = Meter(request, conversation.answer, conversation.receive)
+        meter = _meter(runner, request, conversation, further=True)
         runner.train(request["phase"], request["source"], meter)
         meter.check()
         return meter.pending
     if request["do"] == "evaluate":
-        reset_peak()
-        meter = Meter(request, conversation.answer)
+        meter = _meter(runner, request, conversation, further=False)
         runner.evaluate(request["what"], request["source"], request["skip"] + request["steps"], meter)
         meter.check()
     elif request["do"] == "losses":
@@ -86,6 +100,13 @@ def handle(conversation: Conversation, runner: Any, request: Request) -> Request
     else:  # close, when the fit has ended
         conversation.answer({})
     return None
+
+
+def _meter(runner: Any, request: Request, conversation: Conversation, further: bool) -> Meter:
+    """A new one, which knows nothing of earlier peaks; ``further`` requests are received in the middle of a fit."""
+    reset_peak()
+    runner.device.reset_peak()
+    return Meter(request, conversation.answer, conversation.receive if further else None, runner.device)
 
 
 def main() -> None:

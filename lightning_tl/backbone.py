@@ -1,13 +1,10 @@
 """Pretrained networks without their classifier, in Keras' or torch's convention."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from lightning_tl.batchnorm import hold_statistics
@@ -17,16 +14,8 @@ from lightning_tl.folding import Pair, fold_frozen, forget
 from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
-from lightning_tl.padding import SameConv2d, pad_without_copies
-
-Convention = Literal["keras", "torch"]
-
-KERAS_BN_EPSILON = 1e-3
-"""keras.applications.mobilenet_v2 builds its BatchNormalization with epsilon=1e-3 ..."""
-KERAS_BN_MOMENTUM = 1 - 0.999
-"""... and momentum=0.999, which torch counts from the other end."""
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of torchvision's ImageNet weights, on pixels in [0, 1] (torchvision.transforms._presets)."""
+from lightning_tl.network import KERAS_TIMM_MODELS, Convention, build_network, check_size, scaling
+from lightning_tl.padding import pad_without_copies
 
 
 class Backbone(nn.Module):
@@ -61,6 +50,7 @@ class Backbone(nn.Module):
         self.name, self.convention, self.image_size = name, convention, image_size
         self._pairs: tuple[Pair, ...] = ()
         self._graph: FrozenGraph | None = None
+        self._one_by_one = False
         self.library, _, self.model_name = name.partition("/")
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
         self.width = float((options or {}).get("width_mult", 1.0))
@@ -70,16 +60,16 @@ class Backbone(nn.Module):
                 "weights or convention of Keras; use torch weights, or torchvision/mobilenet_v2, at a width at which "
                 "Keras has as many channels, or timm/mobilenetv2_*."
             )
-        self.net = _build(self.library, self.model_name, convention, image_size, dict(options or {}))
+        self.net = build_network(self.library, self.model_name, convention, image_size, dict(options or {}))
         hold_statistics(self.net)
         pad_without_copies(self.net)
         self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-        divisor, offset = _scaling(self.net, convention)
+        divisor, offset = scaling(self.net, convention)
         self.register_buffer("divisor", divisor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
         self.divisor: Tensor
         self.offset: Tensor
-        _check_size(self.net, self.library, name, image_size)
+        check_size(self.net, self.library, name, image_size)
         self.num_features = int(self._probe().shape[1])
         self.train(False)
         if fold_batchnorm:
@@ -113,7 +103,7 @@ class Backbone(nn.Module):
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
         self.fold()
         run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
-        return run(scaled) if self._graph is None else self._graph(scaled, run)
+        return run(scaled) if self._graph is None or self._one_by_one else self._graph(scaled, run)
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""
@@ -140,11 +130,11 @@ class Backbone(nn.Module):
     @contextmanager
     def without_graph(self) -> Iterator[None]:
         """Compute frozen layers one by one meanwhile, so that an image's features do not depend on its batch's size."""
-        graph, self._graph = self._graph, None
+        before, self._one_by_one = self._one_by_one, True
         try:
             yield
         finally:
-            self._graph = graph
+            self._one_by_one = before
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in inference mode; ``mode`` is ignored."""
@@ -183,112 +173,6 @@ class Backbone(nn.Module):
     def _probe(self) -> Tensor:
         """Features of one black image."""
         return self(torch.zeros(1, 3, *self.image_size, device=self.divisor.device))  # type: ignore[no-any-return]
-
-
-KERAS_TIMM_MODELS = {
-    "mobilenetv2_035",
-    "mobilenetv2_050",
-    "mobilenetv2_075",
-    "mobilenetv2_100",
-    "mobilenetv2_140",
-}
-"""timm's models that are Keras' MobileNetV2 at some alpha (110d and 120d are deeper)."""
-
-
-def _build(
-    library: str, name: str, convention: Convention, size: tuple[int, int], options: dict[str, Any]
-) -> nn.Module:
-    """The bare network with random weights, on the CPU."""
-    if "checkpoint_path" in options:  # timm would load it, unchecked, over the weights that were asked for
-        raise InputError(f"backbone_args: give the file as weights. Received: {options}.")
-    try:
-        if library == "torchvision" and name == "mobilenet_v2":
-            net = torchvision.models.mobilenet_v2(weights=None, **options)
-            net.classifier = nn.Identity()
-            return _keras_convention(net) if convention == "keras" else net
-        if library == "timm" and timm.is_model(name):
-            if convention == "keras":
-                options = {
-                    "pad_type": "same",
-                    "bn_eps": KERAS_BN_EPSILON,
-                    "bn_momentum": KERAS_BN_MOMENTUM,
-                    **options,
-                }
-            return _timm(name, size, options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"backbone: {library}/{name} cannot be built for images of {size} with options {options}: {error}."
-        ) from error
-    raise InputError(unknown_backbone(f"{library}/{name}" if name else library))
-
-
-def _timm(name: str, size: tuple[int, int], options: dict[str, Any]) -> nn.Module:
-    """A timm network without classifier; networks made for one image size are told ours."""
-    try:
-        return timm.create_model(name, pretrained=False, num_classes=0, img_size=size, **options)  # type: ignore[no-any-return]
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-    return timm.create_model(name, pretrained=False, num_classes=0, **options)  # type: ignore[no-any-return]
-
-
-def unknown_backbone(name: str) -> str:
-    """What to say of a ``<library>/<name>`` that there is not: its nearest names."""
-    known = ["torchvision/mobilenet_v2", *(f"timm/{model}" for model in timm.list_models())]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-    near = near or difflib.get_close_matches(f"timm/{name}", known, n=3, cutoff=0.3)
-    return (
-        f"backbone: give torchvision/mobilenet_v2 or timm/<name>. Received: {name}. "
-        f"Nearest names: {', '.join(near) or 'none'}."
-    )
-
-
-def _keras_convention(net: nn.Module) -> nn.Module:
-    """Keras' padding and BatchNorm constants for torchvision's MobileNetV2, in place."""
-    for parent in list(net.modules()):
-        for name, module in list(parent.named_children()):
-            if isinstance(module, nn.BatchNorm2d):
-                module.eps, module.momentum = KERAS_BN_EPSILON, KERAS_BN_MOMENTUM
-            elif isinstance(module, nn.Conv2d) and module.stride != (1, 1):
-                setattr(parent, name, _same_padding(module))
-    return net
-
-
-def _same_padding(conv: nn.Conv2d) -> SameConv2d:
-    """The convolution with Keras' ``correct_pad``: one pixel more at the bottom and right of even sizes."""
-    same = SameConv2d(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
-        groups=conv.groups,
-        bias=conv.bias is not None,
-    )
-    same.load_state_dict(conv.state_dict())
-    return same
-
-
-def _scaling(net: nn.Module, convention: Convention) -> tuple[Tensor, Tensor]:
-    """Divisor and offset, (3, 1, 1) each, of ``pixels / divisor - offset`` for pixels in [0, 255]."""
-    if convention == "keras":  # keras.applications mode "tf": x / 127.5 - 1
-        return torch.full((3, 1, 1), 127.5), torch.ones(3, 1, 1)
-    cfg = getattr(net, "pretrained_cfg", {})
-    mean = torch.tensor(cfg.get("mean", IMAGENET_MEAN), dtype=torch.float64)
-    std = torch.tensor(cfg.get("std", IMAGENET_STD), dtype=torch.float64)
-    return (255 * std).float().view(3, 1, 1), (mean / std).float().view(3, 1, 1)
-
-
-def _check_size(net: nn.Module, library: str, name: str, size: tuple[int, int]) -> None:
-    """Refuse images smaller than the network's total stride, which would leave less than one feature."""
-    stride = 32
-    if library == "timm":
-        info = getattr(net, "feature_info", None) or [{}]
-        last = info[-1] if isinstance(info, list) else info.get_dicts()[-1]
-        stride = int(last.get("reduction", 1))
-    if min(size) < stride:
-        raise InputError(
-            f"image_size: {name} reduces images by {stride}. Received: {size}; give at least {stride} x {stride}."
-        )
 
 
 def _executed(backbone: Backbone) -> list[tuple[str, nn.Module | None]]:

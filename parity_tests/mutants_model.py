@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_tl import backbone, keras_layers
+from lightning_tl import keras_layers, network
 from lightning_tl.backbone import Backbone
 from lightning_tl.batchnorm import _Inference
 from lightning_tl.keras_layers import name_table
@@ -85,19 +85,19 @@ MUTANTS_MODEL = (
     Mutant(
         "symmetric padding",
         "strided convolutions of torchvision's network pad as in torch",
-        replaced((backbone, "_same_padding", symmetric)),
+        replaced((network, "_same_padding", symmetric)),
         ("forward", "stages"),
     ),
     Mutant(
         "epsilon 1e-5",
         "BatchNorm has torch's epsilon",
-        replaced((backbone, "KERAS_BN_EPSILON", 1e-5)),
+        replaced((network, "KERAS_BN_EPSILON", 1e-5)),
         ("forward", "stages", "batchnorm-constants"),
     ),
     Mutant(
         "BatchNorm momentum uninverted",
         "torch's momentum is given Keras' number 0.999",
-        replaced((backbone, "KERAS_BN_MOMENTUM", 0.999)),
+        replaced((network, "KERAS_BN_MOMENTUM", 0.999)),
         ("batchnorm-constants",),
     ),
     Mutant("BatchNorm in train mode", "the backbone follows .train()", training_mode, ("batchnorm-still", "gradients")),

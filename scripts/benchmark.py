@@ -5,6 +5,7 @@ docs/benchmark.partial.json, which --merge takes.
 
     python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
     python scripts/benchmark.py --quick      # a look in five minutes, at runs/benchmark
+    python scripts/benchmark.py --accelerator gpu --output docs/gpu
 
 The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments.
 """
@@ -54,12 +55,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The content of benchmark.json."""
     settings = Settings().quick() if options.quick else Settings()
     given = {name: value for name in NUMBERS if (value := getattr(options, name)) is not None}
-    settings = replace(settings, **given)
+    settings = replace(settings.on_a_gpu() if options.accelerator == "gpu" else settings, **given)
+    machine = describe_machine(settings.threads, settings.accelerator)  # a GPU that is not there shows now
     names = options.frameworks or (QUICK if options.quick else [framework.name for framework in FRAMEWORKS])
     frameworks = select(names)
     old = json.loads(options.merge.read_text(encoding="utf-8")) if options.merge else None
     if old:  # before hours of measuring
-        require_same_machine({"machine": describe_machine(settings.threads)}, old)
+        require_same_machine({"machine": machine}, old)
         require_same_block("settings", {"settings": asdict(settings)}, old, "accuracy" in options.measures)
     unfinished = options.output / "benchmark.partial.json"
 
@@ -101,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name in NUMBERS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"default: {getattr(Settings(), name)}")
+    parser.add_argument(
+        "--accelerator", default="cpu", choices=["cpu", "gpu"], help="what computes: gpu is NVIDIA's; default: cpu"
+    )
     parser.add_argument("--data", type=Path, help="folder of class folders of photographs; without it they are drawn")
     parser.add_argument(
         "--weights", type=Path, help="Keras' .h5 file; default: that of LIGHTNING_TL_ASSETS, else random ones"

@@ -1,15 +1,12 @@
 """The benchmark's report, and what it refuses. Nothing here looks at speed: other tests run at the same time."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmarked import command
 
 from benchmarks.agreement import MARGIN, own_bound
 from benchmarks.bench import run
@@ -247,20 +244,6 @@ def test_units_of_arm_are_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_bfloat16(machine)
 
 
-@pytest.mark.slow
-def test_quick(tmp_path: Path) -> None:
-    if find_spec("tensorflow") is None:  # importing it here would take seconds
-        pytest.skip("tensorflow is not installed")
-    assert command().main(["--quick", "--output", str(tmp_path)]) == 0
-    content = json.loads((tmp_path / "benchmark.json").read_text())
-    assert {(row["phase"], row["source"]) for row in content["rows"]} == {
-        (phase, source) for phase in ("head", "finetune", "predict") for source in ("resident", "files")
-    }
-    late = {left["measure"] for left in content["left_out"]}  # on a slow machine its time is spent by then
-    assert content["startup"] or "startup" in late
-    assert {path.name for path in tmp_path.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
-
-
 @pytest.mark.parametrize(("args", "folder"), [((), "docs"), (("--quick",), "runs/benchmark")])
 def test_a_quick_run_leaves_the_committed_report_alone(
     content: dict[str, Any], args: tuple[str, ...], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -271,15 +254,3 @@ def test_a_quick_run_leaves_the_committed_report_alone(
     assert script.main(args) == 1  # a framework was refused
     (written,) = {path.parent for path in tmp_path.rglob("benchmark.*")}
     assert written == tmp_path / folder
-
-
-def command() -> ModuleType:
-    """scripts/benchmark.py as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark_command", ROOT / "scripts" / "benchmark.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module

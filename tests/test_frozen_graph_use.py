@@ -81,6 +81,44 @@ def test_threads_may_share_a_backbone() -> None:
     assert all(torch.equal(*pair) for pair in zip(got, wanted, strict=True))
 
 
+def test_two_backbones_make_their_graphs_in_two_threads() -> None:
+    """While TorchScript's setting, which is that of the process, is another."""
+    backbones = [lived_in("torchvision/mobilenet_v2"), lived_in("timm/mobilenetv2_035")]
+    wanted = [copy.deepcopy(backbone)(images()) for backbone in backbones]
+    for _ in range(3):
+        for backbone in backbones:
+            backbone.forget()
+        with ThreadPoolExecutor(2) as pool:
+            got = list(pool.map(lambda backbone: backbone(images()), backbones))
+        assert [graphs(backbone) for backbone in backbones] == [1, 1]
+        assert all(torch.equal(*pair) for pair in zip(got, wanted, strict=True))
+    assert not torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
+
+
+def test_a_graph_is_made_whatever_dtype_is_torchs_default() -> None:
+    backbone = lived_in("torchvision/mobilenet_v2")
+    wanted = copy.deepcopy(backbone)(images())
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = backbone(images())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert graphs(backbone) == 1
+    assert torch.equal(got, wanted)
+
+
+def test_weights_are_forgotten_where_layers_are_computed_one_by_one_for_a_while() -> None:
+    backbone = lived_in("torchvision/mobilenet_v2")
+    old = backbone(images())
+    with backbone.without_graph():
+        backbone.net.features[2].conv[0][0].weight.data.mul_(1.5)  # type: ignore[index, union-attr, operator]
+        backbone.forget()
+        plain = backbone(images())
+    new = backbone(images())
+    assert not torch.allclose(new, old, rtol=0.01)
+    torch.testing.assert_close(new, plain, rtol=1e-3, atol=1e-4)
+
+
 def test_what_oneDNN_has_no_graph_for_is_computed_plainly() -> None:  # noqa: N802
     """Autocast, other types, and gradients of the pixels."""
     backbone = lived_in("torchvision/mobilenet_v2")

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torchmetrics.classification import MulticlassF1Score
 
-from lightning_tl.stage_metrics import BatchMean, StageMetrics
+from lightning_tl.stage_metrics import BatchMean, MacroF1, StageMetrics
 
 
 def test_the_loss_is_the_mean_over_samples() -> None:
@@ -24,3 +25,32 @@ def test_a_batch_that_diverged_is_not_left_out_of_the_mean() -> None:
     mean.reset()
     mean.update(torch.tensor(0.5), 4)
     assert float(mean.compute()) == 0.5
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_f1_counts_what_the_library_counts(absent: bool) -> None:
+    """``absent``: a class that neither is there nor is predicted."""
+    random = torch.Generator().manual_seed(0)
+    ours, theirs = MacroF1(4), MulticlassF1Score(4, average="macro")
+    for _ in range(3):
+        logits = torch.randn(9, 4, generator=random).round()  # with ties
+        logits[:, 3] -= 100 * absent
+        labels = torch.randint(0, 4 - absent, (9,), generator=random)
+        ours.update(logits, labels)
+        theirs.update(logits, labels)
+    for name, count in theirs.metric_state.items():
+        assert torch.equal(ours.metric_state[name], count), name
+    assert torch.equal(ours.compute(), theirs.compute())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_is_not_waited_for() -> None:
+    metrics = StageMetrics("train", 3).cuda()
+    logits, labels, loss = torch.randn(4, 3).cuda(), torch.arange(4).cuda() % 3, torch.ones(()).cuda()
+    metrics.update(logits, labels, loss)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        metrics.update(logits, labels, loss)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from benchmarks.device import DEVICES, torch_device
 from benchmarks.meter import Meter
 from benchmarks.resident import load_images
 from benchmarks.runners.base import Base, NotOfferedError
@@ -30,6 +31,8 @@ class Runner(Base):
         torch.set_num_threads(job["threads"])
         keep_freed_memory()
         self.job, self.settings = job, Settings(**job["settings"])
+        self.device = torch_device(self.settings.accelerator)
+        self.place = DEVICES[self.settings.accelerator]
         self.mixed = job["precision"] == "mixed"
         blocks = mobilenet_v2(job)[0].to(memory_format=torch.channels_last).requires_grad_(False)
         self.frozen = self._ready(folded(blocks[:FROZEN]))
@@ -46,7 +49,7 @@ class Runner(Base):
         step = self._forward if phase == "head" else self._backward
         while not ended:
             images = batches[number % len(batches)]
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed):
+            with torch.autocast(self.place, torch.bfloat16, enabled=self.mixed):
                 step(images)
             number += 1
             ended = meter.step(len(images))
@@ -62,14 +65,15 @@ class Runner(Base):
         torch.autograd.grad(loss, self.parameters)
 
     def _ready(self, module: nn.Module) -> Any:
+        module = module.to(self.place)
         return torch.compile(module) if self.job["options"]["compile"] else module
 
     def _batches(self) -> list[Tensor]:
-        """Scaled images, float32, channels last."""
+        """Scaled images, float32, channels last, on the device."""
         images, size = load_images(Path(self.job["folder"]), "train"), self.settings.batch_size
         return [
-            (torch.from_numpy(images.batch(number, size)[0]).movedim(-1, 1) / 127.5 - 1).contiguous(
-                memory_format=torch.channels_last
+            (torch.from_numpy(images.batch(number, size)[0]).movedim(-1, 1) / 127.5 - 1).to(
+                self.place, memory_format=torch.channels_last
             )
             for number in range(self.settings.batches)
         ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from benchmarks.device import CPU, Device
 from benchmarks.meter import Meter
 
 
@@ -10,7 +11,13 @@ class NotOfferedError(Exception):
 
 
 class Base:
-    """A framework's answers; raises NotOfferedError where it has none."""
+    """A framework's answers; raises NotOfferedError where it has none.
+
+    Attributes:
+        device: that it computes on.
+    """
+
+    device: Device = CPU
 
     def train(self, phase: str, source: str, meter: Meter) -> None:
         """Train ``head`` or ``finetune`` on images ``resident`` or in ``files`` until the meter ends it.

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 
+from benchmarks.device import DEVICES, torch_device
 from benchmarks.meter import Meter
 from benchmarks.resident import load_images
 from benchmarks.runners.base import Base
@@ -58,7 +59,7 @@ class Noted(Callback):  # type: ignore[misc]  # fastai ships no types
 
     def after_batch(self) -> None:
         """Note a step or a predicted batch."""
-        loss = float(self.learn.loss) if self.learn.training else None
+        loss = self.learn.loss.detach() if self.learn.training else None
         if self.meter.step(len(self.learn.x), loss) and self.learn.training:
             raise CancelFitException
 
@@ -94,7 +95,8 @@ class Runner(Base):
         torch.set_num_threads(job["threads"])
         torch.manual_seed(job["settings"]["seed"])
         self.job, self.settings = job, Settings(**job["settings"])
-        self.model = Classifier(job)
+        self.device = torch_device(self.settings.accelerator)
+        self.model = Classifier(job).to(DEVICES[self.settings.accelerator])
         self.initial = deepcopy(self.model.state_dict())
 
     def train(self, phase: str, source: str, meter: Meter) -> None:
@@ -114,7 +116,7 @@ class Runner(Base):
 
     def _learner(self, train: Any, valid: Any, callbacks: list[Any]) -> Learner:
         self.model.load_state_dict(self.initial)
-        loaders = DataLoaders(train, valid or train, device=torch.device("cpu"))
+        loaders = DataLoaders(train, valid or train, device=torch.device(DEVICES[self.settings.accelerator]))
         learner = Learner(
             loaders,
             self.model,

@@ -1,5 +1,6 @@
 """Callbacks that feed a meter from a Keras fit."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,31 +32,92 @@ class Losses(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no 
         self._mean = mean
 
 
-class Steps(Losses):
-    """Tells the meter of every step and ends the fit when it says so.
+class Means:
+    """Mean losses of an epoch so far, by position; one thread waits for what another brings."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, float] = {}
+        self._changed = threading.Condition()
+
+    def bring(self, batch: int, mean: float) -> None:
+        """Keep one."""
+        with self._changed:
+            self._found[batch] = mean
+            self._changed.notify_all()
+
+    def wait(self, batch: int) -> float:
+        """That of a position, when it is there. Raises TimeoutError after a minute."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: batch in self._found, 60):
+                raise TimeoutError(f"Keras has logged no loss for batch {batch}")
+            return self._found[batch]
+
+
+class Late:
+    """The loss of a step whose mean may still be on its way from the device.
 
     Args:
-        meter: to tell.
+        batch: the step's position in its epoch.
+        means: of the epoch so far, by position, filled by another thread.
+    """
+
+    def __init__(self, batch: int, means: Means) -> None:
+        self.batch, self.means = batch, means
+
+    def __float__(self) -> float:
+        before = self.batch * self.means.wait(self.batch - 1) if self.batch else 0.0
+        return (self.batch + 1) * self.means.wait(self.batch) - before
+
+
+class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    """Tells the meter of every step and ends the fit when it says so.
+
+    On torch and JAX, Keras lets the device run ahead of Python unless a callback wants to see each batch's results at
+    once. So a step is noted when the next one begins, and losses are taken in the thread that Keras has for callbacks
+    that are ``async_safe``. On TensorFlow it waits for each step's results itself. Nothing here asks for ``self.model``
+    before the end, which on JAX would have all weights brought up to date.
+
+    Args:
+        meter: to tell; of a prediction or validation it must be told one batch less than there are.
         size: from a batch's position to its number of images.
     """
+
+    async_safe = True
 
     def __init__(self, meter: Meter, size: Callable[[int], int]) -> None:
         super().__init__()
         self.meter, self.size = meter, size
+        self.means, self.ended = Means(), False
+        self._running: tuple[int, Late | None] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """New means begin."""
+        self.means = Means()
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """The step before has ended, as far as Python is concerned."""
+        if self._ends():
+            self.model.stop_training = True
+        self._running = (batch, Late(batch, self.means))
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Note a training step."""
-        super().on_train_batch_end(batch, logs)
-        if self.meter.step(self.size(batch), self.losses[-1]):
-            self.model.stop_training = True
+        """Keep the mean, in a thread of its own."""
+        self.means.bring(batch, float((logs or {})["loss"]))
 
-    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note a predicted batch."""
-        self.meter.step(self.size(batch))
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """The batch before has ended."""
+        self._ends()
+        self._running = (batch, None)
 
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Note a validated batch."""
-        self.meter.step(self.size(batch))
+    on_test_batch_begin = on_predict_batch_begin
+
+    def _ends(self) -> bool:
+        """Tell the meter; whether it has just said that the fit should end."""
+        if self.ended or self._running is None:
+            return False
+        batch, loss = self._running
+        self.ended = self.meter.step(self.size(batch), loss)
+        return self.ended
 
 
 class Goal(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types

@@ -16,6 +16,7 @@ BACKEND = select_backend()  # before anything imports Keras; the worker has set 
 
 import keras  # noqa: E402
 
+from benchmarks.device import BY_BACKEND  # noqa: E402
 from benchmarks.runners.keras_callbacks import Goal, Losses, Steps  # noqa: E402
 from benchmarks.runners.keras_data import ENDLESS, Feed, files  # noqa: E402
 from keras_ref.classifier import TransferClassifier, build_classifier  # noqa: E402
@@ -34,6 +35,7 @@ class Runner(Base):
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job, self.settings = job, Settings(**job["settings"])
+        self.device = BY_BACKEND[BACKEND](self.settings.accelerator)
         if BACKEND == "torch":
             sys.modules["torch"].set_num_threads(job["threads"])
         keras.config.set_dtype_policy({"float32": "float32", "mixed": "mixed_bfloat16"}[job["precision"]])
@@ -59,9 +61,9 @@ class Runner(Base):
         )
 
     def evaluate(self, what: str, source: str, batches: int, meter: Meter) -> None:
-        """Predict or validate so many batches."""
+        """Predict or validate so many batches, and one that shows that the last of them has ended."""
         model, size = self.classifier.model, self.settings.batch_size
-        data, sizes = Feed(self._images("train"), size, batches), lambda _: size
+        data, sizes = Feed(self._images("train"), size, batches + 1), lambda _: size
         if source == "files":
             data, _, sizes = files(self.job, self.settings)
         run = model.predict
@@ -69,7 +71,7 @@ class Runner(Base):
             run = model.evaluate
             if not model.compiled:
                 self._compile(self.classifier, "head")
-        run(data, steps=batches, callbacks=[Steps(meter, sizes)], verbose=0)
+        run(data, steps=batches + 1, callbacks=[Steps(meter, sizes)], verbose=0)
 
     def losses(self, phase: str, steps: int) -> list[float]:
         """Losses of the first steps with augmentation and dropout drawn as lightning-tl draws them."""

@@ -21,7 +21,7 @@ def make_trainer(job: dict[str, Any], callbacks: Sequence[Callback], **options: 
         ranks = {"devices": job["world"], "strategy": "ddp", "use_distributed_sampler": False}
     defaults: dict[str, Any] = {
         "max_epochs": -1,
-        "accelerator": "cpu",
+        "accelerator": job["settings"]["accelerator"],
         "precision": PRECISION[job["precision"]],
         "logger": False,
         "enable_checkpointing": False,
@@ -43,7 +43,7 @@ class Steps(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Note a training step."""
-        if self.meter.step(_size(batch) * trainer.world_size, float(outputs["loss"])):
+        if self.meter.step(_size(batch) * trainer.world_size, outputs["loss"].detach()):
             trainer.should_stop = True
 
     def on_predict_batch_end(

@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from benchmarks.device import torch_device
 from benchmarks.meter import Meter
 from benchmarks.resident import load_images
 from benchmarks.runners.base import Base
@@ -91,6 +92,7 @@ class Runner(Base):
         torch.set_num_threads(job["threads"])
         torch.manual_seed(job["settings"]["seed"])
         self.job, self.settings = job, Settings(**job["settings"])
+        self.device = torch_device(self.settings.accelerator)
         self.model = Classifier(job, self.settings.head_lr)
         self.initial = deepcopy(self.model.state_dict())
 
@@ -132,8 +134,12 @@ class Runner(Base):
 
     def _loader(self, source: str, part: str, batches: int, augment: bool = True) -> "DataLoader[Any]":
         """``batches`` batches in order (0: all), or shuffled epochs from files, read by one process a thread."""
-        size = self.settings.image_size
-        workers: dict[str, Any] = {"num_workers": self.settings.threads, "persistent_workers": True}
+        size, pinned = self.settings.image_size, self.settings.accelerator == "gpu"
+        workers: dict[str, Any] = {
+            "num_workers": self.settings.threads,
+            "persistent_workers": True,
+            "pin_memory": pinned,
+        }
         if source == "files":
             resized = [v2.PILToTensor(), v2.Resize((size, size), antialias=False), *steps(augment)]
             data = ImageFolder(self.job["root"], v2.Compose(resized))

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.compile import from_compiled
 from timm.layers.padding import pad_same
 from torch import Tensor
 
+from benchmarks.device import torch_device
 from benchmarks.meter import Meter
 from benchmarks.resident import load_images
 from benchmarks.runners.base import Base
@@ -51,6 +52,7 @@ class Runner(Base):
     def __init__(self, job: dict[str, Any]) -> None:
         torch.set_num_threads(job["threads"])
         self.job, self.settings = job, Settings(**job["settings"])
+        self.device = torch_device(self.settings.accelerator)
         self.options = divide(job["options"])
         if self.options["rest"].get("padded_copies"):
             padding.same_padded = folding.same_padded = _padded  # type: ignore[attr-defined]

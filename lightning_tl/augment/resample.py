@@ -98,7 +98,9 @@ def _to_fractions(matrix: Tensor, height: int, width: int) -> Tensor:
 
 
 def _size(like: Tensor, height: int, width: int) -> Tensor:
-    return torch.tensor([width, height], dtype=like.dtype, device=like.device)
+    size = like.new_full((2,), width)
+    size[1] = height  # filled where it lies: numbers from the host would wait for a GPU
+    return size
 
 
 def _sample(images: Tensor, grid: Tensor, fill_mode: str, fill_value: float, interpolation: str) -> Tensor:

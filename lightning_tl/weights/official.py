@@ -61,7 +61,7 @@ def _torchvision_attempts() -> Iterator[Attempt]:
 def _timm_attempts(name: str) -> Iterator[Attempt]:
     import timm  # takes a second; torchvision users need it not
 
-    from lightning_tl.backbone import unknown_backbone  # imports it too
+    from lightning_tl.network import unknown_backbone  # imports it too
 
     try:
         cfg = timm.get_pretrained_cfg(name)

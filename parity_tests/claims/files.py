@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tl.backbone import Backbone, Convention
+from lightning_tl.backbone import Backbone
 from lightning_tl.bridge import KerasWeights, read, write
 from lightning_tl.keras_layers import Library, name_table
+from lightning_tl.network import Convention
 from parity_tests.claim import claim
 from parity_tests.compare import absolute
 from parity_tests.pictures import pictures

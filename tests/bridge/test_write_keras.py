@@ -9,10 +9,11 @@ import torch
 from bridge.keras_side import run_keras, save_images
 from torch import Tensor
 
-from lightning_tl.backbone import Backbone, Convention
+from lightning_tl.backbone import Backbone
 from lightning_tl.bridge import Head, find_alpha, read_keras, write_keras
 from lightning_tl.errors import InputError
 from lightning_tl.keras_layers import Library, mobilenetv2_layers
+from lightning_tl.network import Convention
 from lightning_tl.weights import find_weights, load_into
 
 PROBABILITY_TOLERANCE = 5e-6
