@@ -64,12 +64,17 @@ QUICK = (
     "lightning-tl float32", "lightning-tl mixed", "keras-tensorflow float32", "keras-torch float32",
     "plain-lightning float32",
 )  # fmt: skip
-"""What a quick run takes: the rest compiles for long, or is slow."""
+"""What a quick run takes: the rest compiles for long, or is slow; see ``quick``."""
 
 CEILINGS: tuple[Framework, ...] = (
     *_both("ceiling", "bare", {"compile": False}),
     *_both("ceiling compiled", "bare", {"compile": True}),
 )
+
+
+def quick(bfloat16: bool) -> list[str]:
+    """The keys that a quick run takes; ``bfloat16``: whether the machine computes in it, as imitating it is slow."""
+    return [key for key in QUICK if bfloat16 or not key.endswith("mixed")]
 
 
 def select(names: Sequence[str]) -> list[Framework]:

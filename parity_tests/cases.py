@@ -5,11 +5,22 @@ import pytest
 from parity_tests.claim import Skipped, all_claims, check
 from parity_tests.processes import installed_backends
 
+SLOW = {
+    "float64": ("forward-large", "trajectory", "trajectory-augmented", "trajectory-real", "trajectory-timm"),
+    "float32": ("forward-large", "export"),
+}
+"""Claims that take half a minute: on torch always, on the others, which meet it in other claims, with ``--slow``."""
+
 
 def cases(backend: str) -> pytest.MarkDecorator:
     """Parametrizes ``name`` and ``dtype`` over every claim about this backend."""
     pairs = [(name, dtype) for name, item in all_claims().items() if backend in item.backends for dtype in item.dtypes]
-    return pytest.mark.parametrize(("name", "dtype"), pairs, ids=["-".join(pair) for pair in pairs])
+    marked = [
+        pytest.param(*pair, marks=[pytest.mark.slow] if backend != "torch" and name in SLOW.get(dtype, ()) else [])
+        for pair in pairs
+        for name, dtype in [pair]
+    ]
+    return pytest.mark.parametrize(("name", "dtype"), marked, ids=["-".join(pair) for pair in pairs])
 
 
 def assert_holds(name: str, backend: str, dtype: str) -> None:

@@ -71,7 +71,10 @@ def by_two(study: ModuleType, arguments: list[str], tmp_path_factory: pytest.Tem
     return study.train("lightning_tl", config, options, folder, OMP_NUM_THREADS="1")
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name == "torch" else [pytest.mark.slow]) for name in BACKENDS],
+)
 def theirs(
     request: pytest.FixtureRequest, study: ModuleType, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:

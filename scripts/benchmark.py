@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench import MEASURES, run  # noqa: E402
-from benchmarks.frameworks import FRAMEWORKS, QUICK, select  # noqa: E402
-from benchmarks.machine import describe_machine, merge, require_same_block, require_same_machine  # noqa: E402
+from benchmarks.frameworks import FRAMEWORKS, quick, select  # noqa: E402
+from benchmarks.machine import describe_machine, has_bfloat16, merge, require_same_block, require_same_machine  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
 from benchmarks.readme import with_summary  # noqa: E402
@@ -57,7 +57,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in NUMBERS if (value := getattr(options, name)) is not None}
     settings = replace(settings.on_a_gpu() if options.accelerator == "gpu" else settings, **given)
     machine = describe_machine(settings.threads, settings.accelerator)  # a GPU that is not there shows now
-    names = options.frameworks or (QUICK if options.quick else [framework.name for framework in FRAMEWORKS])
+    names = options.frameworks or (
+        quick(has_bfloat16(machine)) if options.quick else [framework.name for framework in FRAMEWORKS]
+    )
     frameworks = select(names)
     old = json.loads(options.merge.read_text(encoding="utf-8")) if options.merge else None
     if old:  # before hours of measuring

@@ -9,9 +9,9 @@ import pytest
 from benchmarked import command
 
 from benchmarks.agreement import SHARED
-from benchmarks.frameworks import QUICK
+from benchmarks.frameworks import quick
 from benchmarks.load import all_cores
-from benchmarks.machine import BLOCKS
+from benchmarks.machine import BLOCKS, has_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def test_every_framework_is_measured_everywhere(content: dict[str, Any]) -> None
     for phase in ("head", "finetune", "predict"):
         for source in ("resident", "files"):
             rows = [row for row in content["rows"] if (row["phase"], row["source"]) == (phase, source)]
-            assert {f"{row['framework']} {row['precision']}" for row in rows} == set(QUICK)
+            assert {f"{row['framework']} {row['precision']}" for row in rows} == set(
+                quick(has_bfloat16(content["machine"]))
+            )
             assert all(row["images_per_second"] > 0 and row["ratio_to_fastest_keras"] > 0 for row in rows)
 
 
@@ -47,7 +49,8 @@ def test_all_train_alike(content: dict[str, Any]) -> None:
         if verdict["kind"] == "shared draws"
     }
     (reference,) = {verdict["reference"] for verdict in content["agreement"]}
-    able = {key for key in QUICK if not key.startswith("plain-lightning")} - {reference}
+    wanted = quick(has_bfloat16(content["machine"]))
+    able = {key for key in wanted if not key.startswith("plain-lightning")} - {reference}
     assert shared.keys() == {(key, phase) for key in able for phase in ("head", "finetune")}
     assert all(0 < error <= SHARED[key.split()[-1]] for (key, _), error in shared.items())
 

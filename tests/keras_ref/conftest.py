@@ -107,7 +107,7 @@ def run_python(arguments: Sequence[str | Path], home: Path, **variables: str) ->
     return subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="session", params=["tensorflow", "jax", "torch"])
+@pytest.fixture(scope="session", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow), "torch"])
 def keras_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> KerasSide:
     """Answers of one backend, and a run folder of its fit in shared mode; skipped where it is not installed."""
     if find_spec(request.param) is None:
