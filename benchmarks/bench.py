@@ -12,6 +12,7 @@ from benchmarks.accuracy import time_to_accuracy
 from benchmarks.alive import alive
 from benchmarks.frameworks import CEILINGS, Framework
 from benchmarks.growth import growth
+from benchmarks.loading import loading
 from benchmarks.machine import describe_machine, versions
 from benchmarks.means import means
 from benchmarks.prepare import Ground
@@ -29,6 +30,7 @@ Part = Callable[[Ground, Sequence[Framework]], Sequence[Piece]]
 
 PARTS: dict[str, tuple[str, Part]] = {
     "startup": ("startup", startup),
+    "loading": ("loading", loading),
     "accuracy": ("time_to_accuracy", time_to_accuracy),
     "scaling": ("scaling", scaling),
     "means": ("means", means),

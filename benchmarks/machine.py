@@ -25,7 +25,7 @@ PACKAGES = (
 SAME = ("cpu", "vector_units", "cores", "threads", "memory_gb", "os", "python", "gpu")
 """What must be equal for two runs to be of one machine."""
 UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-BLOCKS = ("validation", "startup", "time_to_accuracy", "growth", "scaling", "means")
+BLOCKS = ("validation", "startup", "loading", "time_to_accuracy", "growth", "scaling", "means")
 """Of measures beside the rows, which a run may leave to an earlier one."""
 
 

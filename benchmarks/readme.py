@@ -50,7 +50,10 @@ def _seconds(content: Mapping[str, Any]) -> list[str]:
     """A line of what is measured in seconds, in float32, where that is of this run."""
     what = {
         ("startup", "first_step_seconds"): "Seconds from the start of a process to the end of the first training step",
-        ("time_to_accuracy", "seconds"): "to an accuracy on held-out images of {target:g}",
+        (
+            "time_to_accuracy",
+            "seconds",
+        ): "seconds of training and validation to an accuracy on held-out images of {target:g}",
     }
     said = []
     for (block, name), words in what.items():

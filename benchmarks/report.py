@@ -143,6 +143,7 @@ def _blocks(content: Content) -> list[str]:
     """The measures with processes of their own, where they were taken."""
     titles = {
         "startup": "Start-up: seconds from the start of a process (lightning-tl's is imported as by its command)",
+        "loading": "From files against from memory, in the same rounds",
         "time_to_accuracy": "Time to an accuracy on held-out images, validation and compilation included",
         "growth": "How speed and memory grow",
         "scaling": "One process and several",

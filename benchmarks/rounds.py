@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -42,16 +42,16 @@ class Group:
     Attributes:
         workers: by key.
         failed: key to what went wrong.
-        capable: keys to refusals that are no failures, such as a source that a framework does not have.
     """
 
     workers: dict[str, Competitor] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def train(self, phase: str, source: str, settings: Settings) -> dict[str, list[Sample]]:
-        """Speeds of training, by key, a sample a round."""
-        begin = {"do": "train", "phase": phase, "source": source, "skip": settings.warmup, "steps": 1}
-        ready = [key for key in list(self.workers) if self._try(key, begin) is not None]
+    def train(self, phase: str, source: str | Mapping[str, str], settings: Settings) -> dict[str, list[Sample]]:
+        """Speeds of training, by key, a sample a round; ``source`` of all, or by key."""
+        begin = {"do": "train", "phase": phase, "skip": settings.warmup, "steps": 1}
+        sources = {key: source if isinstance(source, str) else source[key] for key in self.workers}
+        ready = [key for key, own in sources.items() if self._try(key, {**begin, "source": own}) is not None]
         more = {"do": "more", "skip": settings.skip, "steps": settings.steps}
         samples = self._rounds(ready, more, settings.rounds)
         for key in samples:

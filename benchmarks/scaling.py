@@ -26,7 +26,11 @@ def scaling(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[]
         on_gpus(settings.threads, describe_gpus()["count"]) if settings.accelerator == "gpu" else on_cores(settings)
     )
     possible = [(world, threads) for world, threads in layouts if world * threads <= len(all_cores())]
-    return [partial(_measured, ground, framework, possible) for framework in chosen if max(possible)[0] > 1]
+    return [
+        partial(_measured, ground, framework, possible)
+        for framework in chosen
+        if any(world > 1 for world, _ in possible)
+    ]
 
 
 def on_cores(settings: Settings) -> list[Layout]:

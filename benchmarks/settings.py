@@ -31,7 +31,7 @@ class Settings:
         warmup: steps before the first round; compilation happens here.
         images: training images held in memory, a multiple of ``batch_size``.
         val_images: held-out images in memory.
-        files: JPEG files drawn where no folder is given.
+        files: JPEG files drawn, or taken at most from a folder that is given.
         head_lr: learning rate of phase head; ``finetune_lr`` that of phase finetune.
         alpha: width of MobileNetV2.
         seed: of data, weights, augmentation and dropout.

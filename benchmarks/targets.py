@@ -54,14 +54,14 @@ def all_targets(content: Mapping[str, Any], bfloat16: bool) -> list[Target]:
         bfloat16: whether the processor, or the GPU that computes, has it.
     """
     gpu = "gpu" in content.get("machine", {})
-    rows, validation, startup, accuracy = (
+    rows, validation, startup, accuracy, loading = (
         [row for row in own_rows(content, block) if bfloat16 or row["precision"] != "mixed"]
-        for block in ("rows", "validation", "startup", "time_to_accuracy")
+        for block in ("rows", "validation", "startup", "time_to_accuracy", "loading")
     )
     return [
         *_against_keras(rows, ON_A_GPU if gpu else AGAINST_KERAS),
         *_of_ceiling(rows, OF_CEILING_ON_A_GPU if gpu else OF_CEILING),
-        *_files_of_resident(rows),
+        *_files_of_resident(rows, loading),
         _against_plain([*rows, *validation]),
         _sooner_than_plain("first steps", startup, ("first_step_seconds", "first_finetune_step_seconds")),
         _sooner_than_plain("time to an accuracy", accuracy, ("seconds",)),
@@ -101,14 +101,24 @@ def _of_ceiling(rows: Sequence[Row], wanted: float) -> Iterator[Target]:
             yield Target(f"{precision}, {phase}, resident: fraction of the ceiling", wanted, found, name)
 
 
-def _files_of_resident(rows: Sequence[Row]) -> Iterator[Target]:
+def _files_of_resident(rows: Sequence[Row], loading: Sequence[Row]) -> Iterator[Target]:
+    """Of the same rounds where they were measured so, else of two tables."""
+    together = {(row["precision"], row["phase"]): row for row in loading}
     for precision in ("float32", "mixed"):
         for phase in ("head", "finetune"):
-            files = best(rows, OURS, precision, phase, "files")
-            same = [row for row in rows if files and _place(row) == (files["framework"], precision, phase, "resident")]
-            found = files["images_per_second"] / same[0]["images_per_second"] if files and same else None
-            name = files["framework"] if files else ""
-            yield Target(f"{precision}, {phase}, files: fraction of resident", OF_RESIDENT, found, name)
+            row = together.get((precision, phase))
+            by = f"{row['framework']}, in the same rounds" if row else ""
+            found, by = (row["fraction"], by) if row else _of_two_tables(rows, precision, phase)
+            yield Target(f"{precision}, {phase}, files: fraction of resident", OF_RESIDENT, found, by)
+
+
+def _of_two_tables(rows: Sequence[Row], precision: str, phase: str) -> tuple[float | None, str]:
+    """Speed from files over that from memory, and whose."""
+    files = best(rows, OURS, precision, phase, "files")
+    same = [row for row in rows if files and _place(row) == (files["framework"], precision, phase, "resident")]
+    if files is None or not same:
+        return None, files["framework"] if files else ""
+    return files["images_per_second"] / same[0]["images_per_second"], files["framework"]
 
 
 def _place(row: Row) -> tuple[str, str, str, str]:

@@ -15,12 +15,15 @@ from lightning_tl.relu6 import CEILING
 
 
 def to_blocked(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x``, (batch, channels, height, width) on the CPU, for ``conv2d_blocked``, in ``dtype``; without gradient."""
+    """``x``, (batch, channels, height, width) on the CPU, for ``conv2d_blocked``, in ``dtype``, float32 or bfloat16.
+
+    Without gradient.
+    """
     return x if x.is_mkldnn else x.detach().to(dtype).contiguous().to_mkldnn()
 
 
 def to_plain(x: Tensor) -> Tensor:
-    """``x`` as any layer takes it, channels last in memory as it comes out of other convolutions."""
+    """``x`` as any layer takes it, same shape and type, channels last in memory as out of other convolutions."""
     return x.to_dense().contiguous(memory_format=torch.channels_last) if x.is_mkldnn else x
 
 

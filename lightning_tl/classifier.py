@@ -113,7 +113,8 @@ class TransferClassifier(lightning.LightningModule):
         self.backbone, self.weights_record = load_backbone(make, backbone, weights, convention, weights_record)
         self._compiled = CompiledBackbone(self.backbone) if compile else None
         # Statistics that never change need not be sent to all ranks at every step (DDP reads this).
-        self._ddp_params_and_buffers_to_ignore = [f"backbone.{name}" for name, _ in self.backbone.named_buffers()]
+        buffers = [f"backbone.{name}" for name, _ in self.backbone.named_buffers()]
+        self._ddp_params_and_buffers_to_ignore = [*buffers, "class_weights"]
         transforms = [item if isinstance(item, Augmentation) else from_config(item) for item in augment]
         self.augment = AugmentationPipeline(transforms, fused=fused)
         if cache_features and transforms:
@@ -165,6 +166,10 @@ class TransferClassifier(lightning.LightningModule):
         self._cache.clear()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
+
+    def teardown(self, stage: str) -> None:
+        """Features of a run that is over are no more needed."""
+        self._cache.clear()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""
@@ -300,8 +305,8 @@ class TransferClassifier(lightning.LightningModule):
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # an exchange between ranks
     def _share_of_global(self, loss: Tensor, keep: Tensor) -> Tensor:
         """Scaled so that DDP's mean over the ranks' losses is the mean over the samples of the global batch."""
-        count = keep.sum().to(loss.dtype)
-        return loss * (count * self.trainer.world_size / sum_over_ranks(count))
+        count = keep.sum().double()  # bfloat16 counts to 256
+        return loss * (count * self.trainer.world_size / sum_over_ranks(count)).to(loss.dtype)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # bookkeeping has no place in a compiled step
     def _log(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:

@@ -49,11 +49,14 @@ class Predictions:
         return predicted
 
     def accuracy(self) -> float:
-        """Share of images whose predicted class is the true one."""
+        """Share of images whose predicted class is the true one, in [0, 1]; NaN without images."""
         return float((self.predicted == self.label).mean())
 
     def f1(self) -> float:
-        """Mean of the classes' F1, 2 hits / (predicted + true), over the classes that are there or predicted."""
+        """Mean of the classes' F1, 2 hits / (predicted + true), over the classes that are there or predicted.
+
+        In [0, 1]; NaN without images. Every label must be known.
+        """
         counts = confusion_matrix(self, self.probabilities.shape[1])
         total = counts.sum(axis=0) + counts.sum(axis=1)
         return float((2 * counts.diagonal()[total > 0] / total[total > 0]).mean())
@@ -72,7 +75,7 @@ def collect(batches: Sequence[Mapping[str, Tensor]]) -> Predictions:
 
 
 def confusion_matrix(predictions: Predictions, num_classes: int) -> NDArray[np.int64]:
-    """Counts, (true class, predicted class)."""
+    """Counts, int64 (true class, predicted class), of images whose labels are all known."""
     flat = predictions.label * num_classes + predictions.predicted
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -81,6 +84,9 @@ def write_predictions(path: Path, predictions: Predictions, samples: Sequence[Sa
     """Write split, path, true and predicted label and one probability column a class; samples are by index.
 
     Names that a spreadsheet would take for formulas begin with an apostrophe; see ``guarded``.
+
+    Raises:
+        OSError: the file cannot be written; an old one stays.
     """
     rows = [["split", "path", "label", "predicted", *(f"probability_{name}" for name in classes)]]
     for row, index in enumerate(predictions.index):
@@ -92,7 +98,7 @@ def write_predictions(path: Path, predictions: Predictions, samples: Sequence[Sa
 
 
 def draw_confusion_matrix(path: Path, counts: NDArray[np.int64], classes: Sequence[str], title: str) -> None:
-    """Save the confusion matrix as a PNG: counts in the cells, colour by share of the true class."""
+    """Save ``counts``, (classes, classes), as a PNG: counts in the cells, colour by share of the true class."""
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.5 + 0.55 * len(classes), 24)
     figure = matplotlib.figure.Figure(figsize=(side + 1, side), layout="constrained")

@@ -40,6 +40,8 @@ class FeatureCache:
         return rows
 
     def _unknown(self, index: Tensor) -> Tensor:
+        if not len(self._known):  # and nobody knows yet on which device they will be
+            return torch.ones_like(index, dtype=torch.bool)
         inside = (index >= 0) & (index < len(self._known))
         unknown = ~inside
         unknown[inside] = ~self._known[index[inside]]

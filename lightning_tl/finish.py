@@ -47,6 +47,10 @@ def finish_fit(
 
     Returns:
         The contents of results.json.
+
+    Raises:
+        OSError: a file cannot be written.
+        SIGTERMException: the process was told to end while it predicted.
     """
     loaders = [data.val_dataloader()]
     if data.test_split == "test":
@@ -76,7 +80,11 @@ def finish_fit(
 def finish_predict(
     trainer: lightning.Trainer, model: TransferClassifier, data: ImageFolderDataModule, run_folder: Path
 ) -> Path:
-    """Predict every image under the data's root; returns the path of predictions.csv in ``run_folder``."""
+    """Predict every image under the data's root; returns the path of predictions.csv in ``run_folder``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     predictions = predict_all(trainer, model, run_folder, datamodule=data)
     samples = [Sample("predict", str(path), "") for path in data.predict_paths]
     output = run_folder / "predictions.csv"

@@ -29,7 +29,7 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     """
     like = next(net.parameters())
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, *size, generator=generator).to(like)
+    image = torch.randn(1, 3, *size, generator=generator, device="cpu").to(like)
     pairs = _follow(net, lambda: features(image))
     modules = [module for pair in pairs for module in (pair.conv, pair.relu6) if module is not None]
     classes = [module.__class__ for module in modules]
@@ -92,7 +92,7 @@ def _proven(pairs: Sequence[Pair], run: Callable[[], Tensor], generator: torch.G
     kept = [tensor.clone() for tensor in statistics]
     try:
         for tensor in statistics:
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            tensor.copy_(torch.rand(tensor.shape, generator=generator, device="cpu") + 0.5)
         plain = run()
         for pair in pairs:
             fold(pair)

@@ -71,7 +71,9 @@ def find_blocks(
     found = {module: of for module, of in found.items() if any(of)}
     if not found:
         return
-    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(next(net.parameters()))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0), device="cpu").to(
+        next(net.parameters())
+    )
     with torch.no_grad():
         plain = features(image)
         for module, of in found.items():

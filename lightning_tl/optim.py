@@ -103,7 +103,7 @@ def build_optimizer(
     cls = _import(path, where)
     try:
         return cls(params, lr=lr, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{where}: {path} does not take these init_args. Received: {options} ({error}).") from error
 
 

@@ -22,7 +22,10 @@ def same_conv2d(
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """``F.conv2d``, whose arguments these are, with TensorFlow's padding; see ``same_padded``."""
+    """``F.conv2d``, whose arguments these are, with TensorFlow's padding; see ``same_padded``.
+
+    From (batch, in, height, width) to (batch, out, height / stride, width / stride), both rounded up.
+    """
     x, weight, padding = same_padded(x, weight, stride, dilation)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 

@@ -16,7 +16,8 @@ class Phase:
         name: unique in a run, for example ``head`` or ``finetune``.
         epochs: at most this many.
         lr: learning rate at the start of the phase.
-        unfreeze_last: how many of the backbone's last layers train, counted as Keras counts; ``all`` for all.
+        unfreeze_last: how many of the backbone's last layers train, ``all`` for all; of Keras' list for MobileNetV2,
+            elsewhere of the modules with weights, and the leaves, in the order in which they run.
         optimizer: class path, or ``{"class_path": ..., "init_args": {...}}`` without ``lr``.
         scheduler: ``none``, ``cosine`` (to zero over the phase's epochs, stepped each epoch) or ``plateau``
             (``torch.optim.lr_scheduler.ReduceLROnPlateau``).

@@ -64,7 +64,11 @@ class PhasedFinetuning(Callback):
         return self.phases[self.index]
 
     def place(self, epoch: int) -> tuple[str, int, int]:
-        """Where an epoch of the run, counted from 0, lies: name of its phase, number in it from 1, its epochs."""
+        """Where an epoch of the run, counted from 0, lies: name of its phase, number in it from 1, its epochs.
+
+        Raises:
+            StopIteration: it is behind the last.
+        """
         index = self.plan.phase_at(epoch)
         return self.phases[index].name, epoch - self.plan.start(index) + 1, self.plan.length(index)
 
@@ -213,6 +217,7 @@ class PhasedFinetuning(Callback):
         """A fresh optimizer; under DDP also a fresh wrapper, which alone reduces what is trainable now."""
         strategy = trainer.strategy
         if isinstance(strategy, DDPStrategy):
+            strategy.model = module  # so that the old wrapper's hooks are gone before the new one's come
             strategy.model = strategy._setup_model(module)
             strategy._register_ddp_hooks()
         strategy.setup_optimizers(trainer)

@@ -22,7 +22,7 @@ class Plan:
         return self.ends[-1]
 
     def phase_at(self, epoch: int) -> int:
-        """Position of the phase that an epoch belongs to."""
+        """Position of the phase that an epoch belongs to. Raises StopIteration behind the last."""
         return next(index for index, end in enumerate(self.ends) if epoch < end)
 
     def start(self, index: int) -> int:

@@ -23,11 +23,14 @@ def is_first_process() -> bool:
 
 
 def gather(trainer: lightning.Trainer, tensor: Tensor) -> Tensor:
-    """The rows of all ranks, in rank order: (rows, ...) to (ranks * rows, ...); every rank has as many rows."""
+    """The rows of all ranks, in rank order: (rows, ...) to (ranks * rows, ...), on the device of ``tensor``.
+
+    Every rank has as many rows.
+    """
     if trainer.world_size == 1:
         return tensor
-    gathered = trainer.strategy.all_gather(tensor)
-    return gathered.flatten(0, 1)
+    gathered = trainer.strategy.all_gather(tensor.to(trainer.strategy.root_device))  # NCCL has no other device
+    return gathered.flatten(0, 1).to(tensor.device)
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from lightning_tl.phase import Phase
 
 
@@ -34,6 +36,8 @@ class Recorder:
     def pause(self) -> None:
         """Add what the clock shows to the current phase's seconds, and stop it."""
         if self._clock:
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.synchronize()  # what it has still to do is training too
             self.history[-1]["seconds"] += time.perf_counter() - self._clock
             self._clock = 0.0
 

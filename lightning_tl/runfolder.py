@@ -98,7 +98,8 @@ def find_checkpoint(name: str | None, root: str | Path) -> Path:
         if not found:
             raise InputError(
                 f"ckpt_path: no checkpoints/{file} in {root} or its run_N folders. Received: {name}; "
-                "give the checkpoint's path, or leave ckpt_path out to train from the start."
+                "give the checkpoint's path, or its run's folder (--trainer.default_root_dir; for export --root). "
+                "A fit without ckpt_path trains from the start."
             )
         return max(found, key=lambda path: path.stat().st_mtime_ns)
     if not Path(name).is_file():

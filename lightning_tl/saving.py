@@ -4,7 +4,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import torch
@@ -39,8 +39,12 @@ class RunCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: StrPath, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Load tensors and plain values alone, whatever ``weights_only`` says."""
-        return super().load_checkpoint(path, map_location, weights_only=True)
+        """Load tensors and plain values alone, whatever ``weights_only`` says, to the CPU where nothing else is said.
+
+        Lightning's strategies say nothing, and torch would load a tensor to the GPU that it was saved from: on another
+        machine there may be none, and each rank would load its own copy to the first one's.
+        """
+        return super().load_checkpoint(path, map_location or "cpu", weights_only=True)  # type: ignore[arg-type]
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -159,7 +163,8 @@ class LastCheckpoint(Checkpoint):
         told = self._sigterm.told(trainer)
         if due or told:
             self._save(trainer)
-        self._end_if_told(trainer)
+        if told:
+            self._end()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Let plateau schedules step, which Lightning holds still in an epoch that was resumed in its middle."""
@@ -198,8 +203,11 @@ class LastCheckpoint(Checkpoint):
 
     def _end_if_told(self, trainer: lightning.Trainer) -> None:
         if self._sigterm.told(trainer):
-            after = f"; {self.path} continues the run" if self.path.is_file() else " before the first checkpoint"
-            raise SIGTERMException(f"ended by SIGTERM{after}")
+            self._end()
+
+    def _end(self) -> NoReturn:
+        after = f"; {self.path} continues the run" if self.path.is_file() else " before the first checkpoint"
+        raise SIGTERMException(f"ended by SIGTERM{after}")
 
     def _save(self, trainer: lightning.Trainer) -> None:
         """Flush the logs, keep the checkpoint before unless it was found damaged, write this one."""

@@ -1,6 +1,7 @@
 """Loss, accuracy and macro F1 of an epoch of training, validation or testing, exact on any number of ranks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import cast
 
 import lightning
@@ -13,7 +14,18 @@ from lightning_tl.ranks import gather
 
 
 class BatchMean(MeanMetric):
-    """The mean over the samples of all batches, and NaN if one of them was: MeanMetric would leave that batch out."""
+    """The mean over the samples of all batches, and NaN if one of them was: MeanMetric would leave that batch out.
+
+    Summed in float32 at least, whatever precision the module is put in: half ones cannot count the images of an epoch.
+    """
+
+    def _apply(self, fn: Callable[..., Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
+        @wraps(fn)  # by whose name torchmetrics knows what it does
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved.to(torch.promote_types(moved.dtype, torch.float32)) if moved.is_floating_point() else moved
+
+        return super()._apply(at_least_float32, exclude_state)
 
     def update(self, value: Tensor, weight: int) -> None:  # type: ignore[override]
         """Add a batch's mean, a scalar, that stands for ``weight`` samples."""

@@ -1,11 +1,11 @@
 """Measure how fast the recipe trains and predicts, here and in Keras; write docs/benchmark.json, .md and .png.
 
-README's table is written with docs/, from the same file. A run that is ended leaves what it has measured in
-docs/benchmark.partial.json, which --merge takes.
+README's table is written with docs/, from the same file. A run that is ended leaves the measures that it has been
+through in benchmark.partial.json there, which --merge takes.
 
     python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
     python scripts/benchmark.py --quick      # a look in five minutes, at runs/benchmark
-    python scripts/benchmark.py --accelerator gpu --output docs/gpu
+    python scripts/benchmark.py --accelerator gpu   # on NVIDIA's, into docs/gpu
 
 The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments.
 """
@@ -39,7 +39,8 @@ NUMBERS = ("rounds", "steps", "skip", "warmup", "batch_size", "image_size", "thr
 def main(args: Sequence[str] | None = None) -> int:
     """Measure and write; the exit code."""
     options = _parser().parse_args(args)
-    options.output = options.output or ROOT / ("runs/benchmark" if options.quick else "docs")
+    of_machine = "docs/gpu" if options.accelerator == "gpu" else "docs"
+    options.output = options.output or ROOT / ("runs/benchmark" if options.quick else of_machine)
     try:
         content = measure(options)
     except ValueError as error:
@@ -53,15 +54,16 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The content of benchmark.json."""
-    settings = Settings().quick() if options.quick else Settings()
+    settings = Settings().on_a_gpu() if options.accelerator == "gpu" else Settings()
+    settings = settings.quick() if options.quick else settings
     given = {name: value for name in NUMBERS if (value := getattr(options, name)) is not None}
-    settings = replace(settings.on_a_gpu() if options.accelerator == "gpu" else settings, **given)
+    settings = replace(settings, **given)
     machine = describe_machine(settings.threads, settings.accelerator)  # a GPU that is not there shows now
     names = options.frameworks or (
         quick(has_bfloat16(machine)) if options.quick else [framework.name for framework in FRAMEWORKS]
     )
     frameworks = select(names)
-    old = json.loads(options.merge.read_text(encoding="utf-8")) if options.merge else None
+    old = _read(options.merge) if options.merge else None
     if old:  # before hours of measuring
         require_same_machine({"machine": machine}, old)
         require_same_block("settings", {"settings": asdict(settings)}, old, "accuracy" in options.measures)
@@ -76,6 +78,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     content = merge(content, old) if old else content
     unfinished.unlink(missing_ok=True)
     return content
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """An earlier benchmark.json. Raises ValueError where it cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--merge: a benchmark.json is needed. Received: {path} ({error}).") from error
 
 
 def write(content: dict[str, Any], folder: Path) -> None:
@@ -116,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder for benchmark.{json,md,png}; default: docs, and README; runs/benchmark with --quick",
+        help="folder of the report; default: docs, and README; docs/gpu of a GPU; runs/benchmark of --quick",
     )
     return parser
 

@@ -122,7 +122,8 @@ def test_the_readme_says_what_is_measured_in_seconds(content: dict[str, Any]) ->
     reached = [{**ours, "target": 0.8, "seconds": 8.0}, {**ours, "framework": "fastai", "target": 0.8, "seconds": None}]
     last = summary({**content, "startup": startup, "time_to_accuracy": reached}).splitlines()[-1]
     assert last.endswith(
-        "first training step: lightning-tl 5.0; to an accuracy on held-out images of 0.8: lightning-tl 8.0."
+        "first training step: lightning-tl 5.0; seconds of training and validation to an accuracy on held-out images "
+        "of 0.8: lightning-tl 8.0."
     )
     assert "Seconds" not in summary({**content, "startup": startup, "time_to_accuracy": [], "lent": ["startup"]})
 
@@ -202,7 +203,16 @@ def test_the_command_refuses_other_settings_before_it_measures(
     assert error.endswith(" against 9.\n")
 
 
-@pytest.mark.parametrize("args", [["--frameworks", "theano"], ["--image-size", "8"], ["--weights", "none.h5"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--frameworks", "theano"],
+        ["--image-size", "8"],
+        ["--weights", "none.h5"],
+        ["--merge", "none.json"],
+        ["--files", "79"],
+    ],
+)
 def test_bad_arguments_are_one_line(args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command().main(["--quick", "--threads", "1", "--files", "130", "--output", str(tmp_path), *args]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -60,7 +60,7 @@ def test_other_measures_are_there_or_the_time_was_spent(content: dict[str, Any])
     late = {left.get("measure") for left in content["left_out"]}
     names = {"accuracy": "time_to_accuracy"}
     several = ("scaling",) if len(all_cores()) > 1 else ()
-    for measure in ("startup", "accuracy", "means", "growth", *several):
+    for measure in ("startup", "loading", "accuracy", "means", "growth", *several):
         assert content[names.get(measure, measure)] or measure in late
     assert content["validation"]
     assert set(BLOCKS) <= content.keys()

@@ -66,6 +66,25 @@ def test_validation_is_held_against_plain_lightnings_too() -> None:
     assert _against_plain("everywhere", rows=[], validation=slow).found == 0.5
 
 
+def test_files_are_held_against_memory_in_the_same_rounds() -> None:
+    """Two tables are minutes apart, and the machine another by then."""
+    rows = [
+        {**row, "source": source, "images_per_second": speed}
+        for source, speed in (("resident", 100.0), ("files", 80.0))
+        for row in _rows(select(["lightning-tl float32"]))
+    ]
+    loading = [{"framework": "lightning-tl", "precision": "float32", "phase": "head", "fraction": 0.97}]
+    what = "float32, head, files: fraction of resident"
+    apart, together, lent = (
+        next(target for target in all_targets({"rows": rows, **further}, bfloat16=True) if target.what == what)
+        for further in ({}, {"loading": loading}, {"loading": loading, "lent": ["loading"]})
+    )
+    assert [(target.found, target.verdict) for target in (apart, together, lent)] == [
+        (0.8, "missed"), (0.97, "met"), (0.8, "missed"),
+    ]  # fmt: skip
+    assert together.by == "lightning-tl, in the same rounds"
+
+
 def _against_plain(what: str, **content: Any) -> Target:
     targets = all_targets({"rows": [], **content}, bfloat16=True)
     return next(target for target in targets if target.what == f"{what}: times plain Lightning, at its worst")

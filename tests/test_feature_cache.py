@@ -136,3 +136,8 @@ def test_features_of_validation_can_be_trained_on() -> None:
     head = torch.nn.Linear(3, 2)
     head(known).sum().backward()
     assert torch.equal(head.weight.grad, torch.tensor([[1.0, 2.0, 3.0]] * 2))  # type: ignore[arg-type]
+
+
+def test_before_the_first_features_none_are_known_on_any_device() -> None:
+    """The cache does not know yet where they will be."""
+    assert FeatureCache()._unknown(torch.empty(3, dtype=torch.int64, device="meta")).device.type == "meta"

@@ -41,6 +41,18 @@ def test_a_saved_checkpoint_loads_and_nothing_else_is_left(tmp_path: Path) -> No
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
+def test_what_a_gpu_has_saved_loads_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.ckpt"
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.serialization.location_tag", lambda storage: "cuda:7")
+        torch.save({"weights": torch.arange(5.0)}, path)
+    with pytest.raises(RuntimeError, match=r"CUDA|cuda:7"):
+        torch.load(path)
+    weights = RunCheckpointIO().load_checkpoint(path)["weights"]
+    assert weights.device.type == "cpu"
+    assert weights.tolist() == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("value", [Path("here"), RunCheckpointIO, object()], ids=["path", "class", "object"])
 def test_what_would_not_load_is_refused_when_it_is_saved(tmp_path: Path, value: object) -> None:
     """Not when it is needed, a day later."""

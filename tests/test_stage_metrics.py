@@ -27,6 +27,19 @@ def test_a_batch_that_diverged_is_not_left_out_of_the_mean() -> None:
     assert float(mean.compute()) == 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_an_epoch_is_summed_in_float32_whatever_the_modules_precision(dtype: torch.dtype) -> None:
+    """bfloat16 counts no further than 256, and float16 to 65504."""
+    metrics = StageMetrics("val", 2).to(dtype)
+    for _ in range(2):
+        for _ in range(3000):
+            metrics.loss.update(torch.tensor(0.5, dtype=dtype), 32)
+        assert metrics.loss.weight.dtype == torch.promote_types(dtype, torch.float32)
+        assert float(metrics.loss.weight) == 96_000
+        assert float(metrics.loss.compute()) == 0.5
+        metrics.loss.reset()
+
+
 @pytest.mark.parametrize("absent", [False, True])
 def test_f1_counts_what_the_library_counts(absent: bool) -> None:
     """``absent``: a class that neither is there nor is predicted."""

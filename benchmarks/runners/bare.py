@@ -1,6 +1,6 @@
 """The ceiling: the bare network's arithmetic in torch and nothing else.
 
-BatchNorm is folded, images are scaled already, and freed memory is kept.
+BatchNorm is folded where nothing trains, images are scaled already, and freed memory is kept.
 """
 
 from itertools import pairwise

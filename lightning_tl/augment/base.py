@@ -121,7 +121,7 @@ class Geometric(Augmentation):
             (k k k k | a b c d | k k k k), ``nearest`` (a a a a | a b c d | d d d d) or ``wrap``
             (a b c d | a b c d | a b c d).
         interpolation: ``bilinear`` or ``nearest``.
-        fill_value: the k of ``constant``, in [0, 255].
+        fill_value: the k of ``constant``, any number; pixels are in [0, 255].
     """
 
     def __init__(

@@ -80,7 +80,17 @@ class AugmentationPipeline(nn.Module):
         return as_float(images)
 
     def forward(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
-        """Draw and apply; images and index on one device."""
+        """Draw and apply.
+
+        Args:
+            images: uint8 or float in [0, 255], (batch, 3, height, width).
+            index: int64 (batch,), each image's own, on the device of ``images``.
+            seed: of the run.
+            epoch: counted from 0 over all phases.
+
+        Returns:
+            Float images in [0, 255] of the same shape.
+        """
         images_float = torch.float64 if images.dtype == torch.float64 else torch.float32
         return self.apply(images, self.draw(index, seed, epoch, images_float))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_tl.data.decode import ResizeMode, decode_image, resize_image
+from lightning_tl.errors import InputError
 
 UNKNOWN_LABEL = -1
 """Label of an image to predict."""
@@ -88,17 +89,47 @@ class ImageDataset(Dataset[Item]):
         return {"image": image, "label": int(self.labels[position]), "index": index}
 
 
+class Held:
+    """Pixels on a device, where the process that asks for them first puts them.
+
+    Args:
+        pixels: uint8, (all images, 3, height, width), on the CPU.
+        device: where they are wanted.
+    """
+
+    def __init__(self, pixels: Tensor, device: torch.device) -> None:
+        self.pixels, self.device = pixels, device
+        self._there: Tensor | None = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """The pixels, on the device. Raises InputError where that has no room for them."""
+        if self._there is None:
+            try:
+                self._there = self.pixels.to(self.device)
+            except torch.OutOfMemoryError as error:
+                size = f"{self.pixels.nbytes / 2**30:.1f} GiB of pixels"
+                raise InputError(
+                    f"data.cache: {size} do not fit on {self.device}. Received: device; use disk, or ram."
+                ) from error
+        return self._there
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Other processes put them there themselves."""
+        return {**self.__dict__, "_there": None}
+
+
 class KeptImages(Dataset[Item]):
     """Images that were decoded and resized before; a whole batch is taken at once.
 
     Args:
-        images: uint8, (all images, 3, height, width), on any device.
+        images: uint8, (all images, 3, height, width).
         rows: of ``images``, one per sample.
         labels: class positions, one per sample.
         indices: positions in the split file, one per sample.
     """
 
-    def __init__(self, images: Tensor, rows: Sequence[int], labels: Sequence[int], indices: Sequence[int]) -> None:
+    def __init__(self, images: Held, rows: Sequence[int], labels: Sequence[int], indices: Sequence[int]) -> None:
         self.images = images
         self.rows = torch.tensor(rows, dtype=torch.int64)
         self.labels = torch.tensor(labels, dtype=torch.int64)
@@ -117,9 +148,10 @@ class KeptImages(Dataset[Item]):
         given = torch.tensor(positions, dtype=torch.int64)
         padding = given < 0
         place = torch.where(padding, ~given, given)
-        rows = self.rows[place].to(self.images.device)
+        images = self.images.tensor
+        rows = self.rows[place].to(images.device, non_blocking=True)
         return {
-            "image": self.images.index_select(0, rows),
+            "image": images.index_select(0, rows),
             "label": self.labels[place],
             "index": self.indices[place].masked_fill(padding, PADDING),
         }

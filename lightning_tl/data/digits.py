@@ -24,7 +24,7 @@ class Digits:
             from sklearn.datasets import load_digits
         except ImportError as error:
             raise InputError(
-                "data.dataset: Digits needs scikit-learn. Install it with: pip install 'lightning-tl[demo]'."
+                "data.dataset: Digits needs scikit-learn. Install it with: pip install scikit-learn."
             ) from error
         digits: Any = load_digits()
         # Sixteen grey levels, dark on light paper: 0 is paper.

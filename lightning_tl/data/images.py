@@ -13,7 +13,7 @@ from lightning_tl.caches import default_folder
 from lightning_tl.data.cache import GIGABYTE, Pixels, keep_in_memory
 from lightning_tl.data.cache_file import keep_on_disk
 from lightning_tl.data.check import BadImage
-from lightning_tl.data.dataset import UNKNOWN_LABEL, ImageDataset, KeptImages
+from lightning_tl.data.dataset import UNKNOWN_LABEL, Held, ImageDataset, KeptImages
 from lightning_tl.data.options import DataOptions
 from lightning_tl.data.source import Source
 
@@ -28,7 +28,7 @@ class SourceImages:
 
     def __init__(self, source: Source, options: DataOptions) -> None:
         self._source, self._options = source, options
-        self._on_device: Tensor | None = None
+        self._held: Held | None = None
 
     @property
     def read(self) -> Callable[[str], Tensor]:
@@ -53,10 +53,10 @@ class SourceImages:
         """
         if self._kept is None:
             return decoded_when_needed(self._options, self.read, paths, labels, indices)
-        if self._options.cache == "device" and (self._on_device is None or self._on_device.device != device):
-            self._on_device = self._kept.images.to(device)
-        images = self._kept.images if self._on_device is None else self._on_device
-        return KeptImages(images, [self._row_of[path] for path in paths], labels, indices)
+        device = device if self._options.cache == "device" else torch.device("cpu")
+        if self._held is None or self._held.device != device:
+            self._held = Held(self._kept.images, device)
+        return KeptImages(self._held, [self._row_of[path] for path in paths], labels, indices)
 
     def pixels(self, paths: Sequence[str]) -> Tensor:
         """As the data set gives them: uint8 (len(paths), 3, height, width), on the CPU.

@@ -63,7 +63,7 @@ def make_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=KeptImages.collate if kept else None,
-        pin_memory=torch.cuda.is_available() and not (kept and dataset.images.is_cuda),  # type: ignore[union-attr]
+        pin_memory=computes_on_cuda(trainer) and not (kept and dataset.images.device.type == "cuda"),  # type: ignore[union-attr]
         worker_init_fn=begin_worker,
     )
     if isinstance(loader, ResumableLoader):
@@ -85,6 +85,11 @@ def _sampler(
     # On resuming, Lightning starts the workers before it tells the sampler the epoch.
     sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
     return sampler
+
+
+def computes_on_cuda(trainer: lightning.Trainer | None) -> bool:
+    """Whether batches go to a GPU of NVIDIA's: the trainer's, or, without one, any that is there."""
+    return torch.cuda.is_available() if trainer is None else trainer.strategy.root_device.type == "cuda"
 
 
 def begin_worker(worker: int) -> None:

@@ -46,8 +46,8 @@ class ImageFolderDataModule(LightningDataModule):
         resize: stretch, crop or pad, as Keras does each; see ``resize_image``.
         antialias: smooth images before making them smaller; Keras does not.
         on_bad_image: error, or skip files that cannot be decoded.
-        num_workers: processes that read images, each decoding in one thread; none where decoded images are kept.
-        seed: of the split and of the order of each epoch.
+        num_workers: processes that read images, each decoding in one thread; 0, or where decoded images are kept: none.
+        seed: of the split and of the order of each epoch, from 0 on; with ``split: keras`` below 2**32.
         dataset: class path of a torchvision data set, such as torchvision.datasets.Flowers102, instead of
             folders. Its own parts are used; where it has no val, that is divided from train.
         dataset_args: further arguments of ``dataset``.

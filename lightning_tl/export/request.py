@@ -72,5 +72,5 @@ def check_onnx_installed() -> None:
     if missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]:
         raise InputError(
             f"format: onnx needs {', '.join(missing)}, not installed here. "
-            "Install with: pip install 'lightning-tl[export]'."
+            f"Install with: pip install {' '.join(missing)}."
         )

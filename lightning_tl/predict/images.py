@@ -113,16 +113,17 @@ class Batches:
         feed: of the places.
         settings: size and resizing.
         num_workers: processes that read images.
+        pinned: whether batches lie in memory that a GPU reads by itself.
     """
 
-    def __init__(self, feed: Feed, settings: ImageSettings, num_workers: int) -> None:
-        self.feed, self.settings, self.num_workers = feed, settings, num_workers
+    def __init__(self, feed: Feed, settings: ImageSettings, num_workers: int, pinned: bool = False) -> None:
+        self.feed, self.settings, self.num_workers, self.pinned = feed, settings, num_workers, pinned
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         yield from DataLoader(
             PathImages(self.settings),
             batch_sampler=self.feed,
             num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.pinned,
             worker_init_fn=begin_worker,
         )

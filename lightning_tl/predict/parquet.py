@@ -28,7 +28,7 @@ class Parquet(Format):
         except ImportError as error:
             raise InputError(
                 "output: .parquet needs the package pyarrow, which is not installed "
-                "(pip install 'lightning-tl[parquet]'). Install it, or write .csv or .jsonl."
+                "(pip install pyarrow). Install it, or write .csv or .jsonl."
             ) from error
         self._arrow, self._parquet = pyarrow, pyarrow.parquet
         self._names = [escaped(name) for name in self.classes]

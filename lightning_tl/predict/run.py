@@ -10,6 +10,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.collect import with_callbacks
+from lightning_tl.data.loader import computes_on_cuda
 from lightning_tl.data.options import DataOptions
 from lightning_tl.errors import InputError
 from lightning_tl.predict.formats import make_format
@@ -61,7 +62,7 @@ def predict_paths(
     count = None if stream.from_stdin else PathStream(stream.words).count
     progress = ProgressReport(show_progress, count)
     feed = Feed(stream, options.batch_size_on(trainer.world_size))
-    batches = Batches(feed, options.image_settings, options.num_workers)
+    batches = Batches(feed, options.image_settings, options.num_workers, computes_on_cuda(trainer))
     if not is_first_process():
         _run(trainer, model, batches, PredictionWriter(None, progress))
         return ""

@@ -1,11 +1,14 @@
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_tl.data.dataset import FileReader, ImageDataset
+from lightning_tl.data.dataset import FileReader, Held, ImageDataset
 from lightning_tl.data.decode import decode_image, resize_image
+from lightning_tl.errors import InputError
 
 
 def test_items_and_batches(image_folder: Callable[..., Path]) -> None:
@@ -19,3 +22,22 @@ def test_items_and_batches(image_folder: Callable[..., Path]) -> None:
     expected = torch.stack([resize_image(decode_image(root / path), (8, 10), "crop") for path in paths])
     assert batch["image"].dtype == torch.uint8
     assert torch.equal(batch["image"], expected)
+
+
+def test_each_process_puts_kept_pixels_on_the_device_itself() -> None:
+    held = Held(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.device("meta"))
+    assert held.tensor.device.type == "meta"
+    assert held.tensor is held.tensor
+    sent = pickle.loads(pickle.dumps(held))
+    assert sent._there is None
+    assert sent.tensor.shape == (2, 3, 4, 4)
+
+
+def test_a_device_without_room_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    held = Held(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.device("meta"))
+    monkeypatch.setattr("torch.Tensor.to", full)
+    with pytest.raises(InputError, match=r"data.cache: 0.0 GiB of pixels do not fit on meta. Received: device"):
+        _ = held.tensor

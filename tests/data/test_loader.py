@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning
 import pytest
 from conftest import ImageFolderFactory
 
@@ -60,3 +61,15 @@ def test_workers_give_back_what_their_process_had_freed(
         assert loader.worker_init_fn is not None
         loader.worker_init_fn(0)
     assert given == [True, True]
+
+
+@pytest.mark.parametrize(("accelerator", "pinned"), [("cpu", False), (None, True)])
+def test_batches_are_pinned_for_a_gpu_that_computes(
+    accelerator: str | None, pinned: bool, image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the trainer takes the CPU, a GPU of the machine is left alone."""
+    data = ImageFolderDataModule(image_folder({"a": 3, "b": 3}), image_size=32, num_workers=0)
+    if accelerator is not None:
+        data.trainer = lightning.Trainer(accelerator=accelerator, logger=False, enable_checkpointing=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert data.val_dataloader().pin_memory == pinned
