@@ -22,8 +22,6 @@ from benchmarks.scaling import scaling
 from benchmarks.settings import PHASES
 from benchmarks.startup import startup
 
-MEASURES = ("resident", "files", "validation", "startup", "accuracy", "growth", "scaling", "means")
-"""What can be asked for; agreement of the losses is looked at always."""
 
 Piece = Callable[[], list[dict[str, Any]]]
 Part = Callable[[Ground, Sequence[Framework]], Sequence[Piece]]
@@ -38,6 +36,8 @@ PARTS: dict[str, tuple[str, Part]] = {
 }
 """Measures with processes of their own: the block of the report that each fills, and the pieces that it is
 made of, each to be called for its rows."""
+MEASURES = ("resident", "files", "validation", *PARTS)
+"""What can be asked for; agreement of the losses is looked at always."""
 
 
 @dataclass
