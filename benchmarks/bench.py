@@ -22,7 +22,6 @@ from benchmarks.scaling import scaling
 from benchmarks.settings import PHASES
 from benchmarks.startup import startup
 
-
 Piece = Callable[[], list[dict[str, Any]]]
 Part = Callable[[Ground, Sequence[Framework]], Sequence[Piece]]
 
