@@ -181,7 +181,7 @@ MUTANTS_DATA = (
     Mutant(
         "F1 of samples",
         "F1 is that of all samples",
-        replaced((stage_metrics, "MulticlassF1Score", partial(averaged, MulticlassF1Score, "micro"))),
+        replaced((stage_metrics, "MacroF1", partial(MulticlassF1Score, average="micro"))),
         ("metrics",),
     ),
     Mutant(
