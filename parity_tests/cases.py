@@ -15,12 +15,12 @@ SLOW = {
 def cases(backend: str) -> pytest.MarkDecorator:
     """Parametrizes ``name`` and ``dtype`` over every claim about this backend."""
     pairs = [(name, dtype) for name, item in all_claims().items() if backend in item.backends for dtype in item.dtypes]
-    marked = [
-        pytest.param(*pair, marks=[pytest.mark.slow] if backend != "torch" and name in SLOW.get(dtype, ()) else [])
-        for pair in pairs
-        for name, dtype in [pair]
-    ]
+    marked = [pytest.param(name, dtype, marks=_marks(backend, name, dtype)) for name, dtype in pairs]
     return pytest.mark.parametrize(("name", "dtype"), marked, ids=["-".join(pair) for pair in pairs])
+
+
+def _marks(backend: str, name: str, dtype: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if backend != "torch" and name in SLOW.get(dtype, ()) else []
 
 
 def assert_holds(name: str, backend: str, dtype: str) -> None:

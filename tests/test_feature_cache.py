@@ -7,20 +7,10 @@ import lightning
 import pytest
 import torch
 from torch import Tensor
-from training import AUGMENT, PHASES, draw_images, make_data, make_model, make_trainer
+from training import AUGMENT, PHASES, Losses, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl import InputError, TransferClassifier, frozen_graph
 from lightning_tl.feature_cache import FeatureCache
-
-
-class Losses(lightning.Callback):
-    """Of training and validation, epoch by epoch."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.values += [float(trainer.callback_metrics[name]) for name in ("train_loss", "val_loss")]
 
 
 def fitted(images: Path, folder: Path, **options: Any) -> tuple[TransferClassifier, list[float], list[int], Any]:

@@ -7,7 +7,7 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from training import PHASES, SMALL, draw_images, make_data, make_model, make_trainer
+from training import PHASES, SMALL, Losses, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl.saving import RunCheckpointIO
 
@@ -18,16 +18,6 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 everywhere = pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=needs_gpu)])
-
-
-class Losses(Callback):
-    """Of training and validation, epoch by epoch."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.values += [float(trainer.callback_metrics[name]) for name in ("train_loss", "val_loss")]
 
 
 class NoWaiting(Callback):

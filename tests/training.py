@@ -54,6 +54,16 @@ def make_trainer(folder: Path, phases: Sequence[Any] = PHASES, **options: Any) -
     return lightning.Trainer(**{**defaults, **options}, callbacks=callbacks)
 
 
+class Losses(Callback):
+    """Of training and validation, epoch by epoch."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.values += [float(trainer.callback_metrics[name]) for name in ("train_loss", "val_loss")]
+
+
 class EpochRecorder(Callback):
     """Notes, at each epoch's end, what was trainable and with which optimizer."""
 
