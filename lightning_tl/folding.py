@@ -202,12 +202,18 @@ def _joined_weights(conv: nn.Conv2d, norm: InferenceBatchNorm2d) -> tuple[Tensor
 
 
 def _tensors(pair: Pair) -> list[Tensor]:
-    """Of both; taken from where a module keeps them, as asking it for one takes longer than the rest of ``_state``."""
-    conv, norm = pair.conv._parameters, pair.norm
-    all_six = [conv["weight"], conv["bias"], *norm._parameters.values(), *norm._buffers.values()]
-    if "parametrizations" in norm._modules:
-        all_six += [norm.weight, norm.bias]
+    conv, norm = pair[:2]
+    all_six = (
+        *(_held(module._parameters, module, name) for module in (conv, norm) for name in ("weight", "bias")),
+        *(_held(norm._buffers, norm, name) for name in ("running_mean", "running_var")),
+    )
     return [tensor for tensor in all_six if tensor is not None]
+
+
+def _held(where: dict[str, Any], module: nn.Module, name: str) -> Tensor | None:
+    """As the module gives it, but sooner where it is kept; what is pruned or parametrized lies elsewhere."""
+    found: Tensor | None = where[name] if name in where else getattr(module, name)
+    return found
 
 
 def _state(pair: Pair, gradients: bool) -> tuple[Any, ...]:

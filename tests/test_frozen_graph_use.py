@@ -12,6 +12,7 @@ import pytest
 import torch
 from graphed import BATCH, SIZE, graphs, images, lived_in, needs_graphs
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from lightning_tl import frozen_graph
 from lightning_tl.batchnorm import hold_statistics
@@ -183,3 +184,15 @@ def test_torch_is_left_as_it_was_and_nothing_is_said() -> None:
         backbone(images())
     assert graphs(backbone) == 1
     assert torch.jit.onednn_fusion_enabled() == before  # type: ignore[no-untyped-call]
+
+
+def test_pruned_layers_are_computed_with_what_is_left_of_them() -> None:
+    """Whose weight is then no parameter of theirs."""
+    backbone = lived_in("torchvision/mobilenet_v2")
+    conv = backbone.net.features[2].conv[0][0]  # type: ignore[index, union-attr]
+    whole = backbone(images())
+    prune.l1_unstructured(conv, "weight", amount=0.5)
+    pruned = backbone(images())
+    assert not torch.allclose(pruned, whole, rtol=0.01)
+    prune.remove(conv, "weight")
+    torch.testing.assert_close(backbone(images()), pruned, rtol=1e-3, atol=1e-4)
