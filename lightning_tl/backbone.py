@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
 from lightning_tl.foldable import find_pairs
-from lightning_tl.folding import Pair, fold_frozen, forget
+from lightning_tl.folding import Folds
 from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.convention, self.image_size = name, convention, image_size
-        self._pairs: tuple[Pair, ...] = ()
+        self._folds = Folds(())
         self._graph: FrozenGraph | None = None
         self._one_by_one = False
         self.library, _, self.model_name = name.partition("/")
@@ -73,8 +73,8 @@ class Backbone(nn.Module):
         self.num_features = int(self._probe().shape[1])
         self.train(False)
         if fold_batchnorm:
-            self._pairs = find_pairs(self.net, self.features, image_size)
-            find_blocks(self.net, self._pairs, self.features, image_size)
+            self._folds = Folds(find_pairs(self.net, self.features, image_size))
+            find_blocks(self.net, self._folds.pairs, self.features, image_size)
             self._graph = FrozenGraph(self.net)
 
     @property
@@ -114,11 +114,11 @@ class Backbone(nn.Module):
     def fold(self) -> None:
         """Fold what needs no gradient now; where a compiler traces the network, it must have been called before."""
         if not torch.compiler.is_compiling():
-            fold_frozen(self._pairs, torch.is_grad_enabled())
+            self._folds.update()
 
     def forget(self) -> None:
         """Fold anew before the next images, as after writing through ``tensor.data``, which leaves no trace."""
-        forget(self._pairs)
+        self._folds.forget()
         if self._graph is not None:
             self._graph.forget()
 

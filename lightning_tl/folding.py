@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lightning_tl.batchnorm import InferenceBatchNorm2d
 from lightning_tl.blocked import conv2d_blocked
+from lightning_tl.fingerprint import Fingerprint, written
 from lightning_tl.padding import SameConv2d, same_conv2d, same_padded
 from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
 
@@ -86,6 +87,11 @@ class FoldingSameConv2d(_Folding, SameConv2d):
         return conv2d_relu6(x, weight, bias, stride, padding, dilation, self.groups)  # type: ignore[arg-type]
 
 
+def is_folded(module: nn.Module) -> bool:
+    """Whether this is a convolution that stands for the BatchNorm after it too, none of which trains."""
+    return isinstance(module, _Folding) and module.folded is not None
+
+
 def norm_trains(module: nn.Module) -> bool:
     """Whether this is a convolution that computes, or would with gradients, with a BatchNorm that trains."""
     if not isinstance(module, _Folding):
@@ -121,10 +127,50 @@ def has_plain_padding(conv: nn.Conv2d) -> bool:
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 
 
+class Folds:
+    """Pairs that are kept folded where they can be; asking whether anything has changed costs little.
+
+    Args:
+        pairs: of one network.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = tuple(pairs)
+        self._fingerprint = Fingerprint(module for pair in pairs for module in (pair.conv, pair.norm, pair.parent))
+        self._state: list[Any] = []
+
+    def update(self) -> None:
+        """Fold and unfold as what trains, what was written to and autocast ask for now; see ``fold_frozen``."""
+        if not self.pairs:
+            return
+        gradients = torch.is_grad_enabled()
+        # What trains has its BatchNorm joined, which is computed from the tensors at every call.
+        tensors = self._fingerprint.take(numbers_that_train=not gradients)
+        state = [gradients, computed_in(_tensors(self.pairs[0])[0]), *tensors]
+        if state != self._state:
+            fold_frozen(self.pairs, gradients)
+            # What is pruned or parametrized is computed elsewhere, behind the fingerprint's back.
+            self._state = state if all(_has_its_own(pair) for pair in self.pairs) else []
+
+    def forget(self) -> None:
+        """Have the pairs folded anew, as when tensors were written to through ``tensor.data``."""
+        self._state = []
+        for pair in self.pairs:
+            unfold(pair)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy's fingerprint is that of its own modules."""
+        return {"pairs": self.pairs}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin anew."""
+        self.__init__(state["pairs"])  # type: ignore[misc]
+
+
 @torch.inference_mode(False)  # whose tensors no later backward could use
 @torch.no_grad()
 def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
-    """Fold the pairs that need no gradient now, and join the others; costs little where nothing has changed.
+    """Fold the pairs that need no gradient now, and join the others; those that have not changed stay what they are.
 
     Where gradients are off, as in validation, that is all of them: what is evaluated does not depend on the phase, but
     for the rounding of a graph of what a phase freezes (see ``frozen_graph``). A pair with something else in its
@@ -176,17 +222,6 @@ def unfold(pair: Pair) -> None:
         pair.relu6.inside = False
 
 
-def written(tensor: Tensor) -> tuple[int, int]:
-    """Where it is and how often it was written to (not counted in inference mode): another when its numbers may be."""
-    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
-
-
-def forget(pairs: Sequence[Pair]) -> None:
-    """Have the pairs folded anew, as when tensors were written to through ``tensor.data``, which leaves no trace."""
-    for pair in pairs:
-        unfold(pair)
-
-
 def _joined_weights(conv: nn.Conv2d, norm: InferenceBatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of both in one, through which gradients reach what they are made from.
 
@@ -208,6 +243,11 @@ def _tensors(pair: Pair) -> list[Tensor]:
         *(_held(norm._buffers, norm, name) for name in ("running_mean", "running_var")),
     )
     return [tensor for tensor in all_six if tensor is not None]
+
+
+def _has_its_own(pair: Pair) -> bool:
+    """Whether both have weights of their own, as layers that nobody has changed do."""
+    return pair.is_in_place() and all("weight" in module._parameters for module in pair[:2])
 
 
 def _held(where: dict[str, Any], module: nn.Module, name: str) -> Tensor | None:

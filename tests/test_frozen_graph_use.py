@@ -53,7 +53,7 @@ def test_only_those_used_last_are_kept() -> None:
     for count in range(8, 8 * (frozen_graph.GRAPHS_KEPT + 3), 8):
         backbone(images(count, (48, 48)))
         backbone(images(8, (48, 48)))
-    kept = [shape[0] for shape, _ in backbone._graph._graphs]
+    kept = [shape[0] for shape, *_ in backbone._graph._graphs]
     assert kept == [*sorted(kept[:-1]), 8]
     assert graphs(backbone) == len(kept) == frozen_graph.GRAPHS_KEPT
 

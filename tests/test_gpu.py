@@ -6,9 +6,21 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from graphed import BATCH, graphs, images, lived_in
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 from training import PHASES, SMALL, Losses, draw_images, make_data, make_model, make_trainer
 
+from lightning_tl import cuda_graph
+from lightning_tl.augment import (
+    AugmentationPipeline,
+    ColorJitter,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from lightning_tl.saving import RunCheckpointIO
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -76,3 +88,86 @@ def test_a_training_step_waits_for_nothing(tmp_path: Path) -> None:
     """So that the next one is prepared meanwhile."""
     draw_images(tmp_path / "images")
     fitted(tmp_path, "gpu", NoWaiting(), data={"cache": "device"}, model={"backbone": SMALL})
+
+
+PIPELINES = {
+    "recipe": [RandomFlip("horizontal"), RandomRotation(0.1), RandomZoom(0.1)],
+    "colours": [RandomContrast(0.2), ColorJitter(brightness_factor=0.1, saturation_factor=0.4, hue_factor=0.1)],
+    "borders": [RandomTranslation(0.2, 0.2, fill_mode="constant", fill_value=7.0), RandomRotation(0.3, "wrap")],
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_augmentation_by_a_graph_is_the_plain_one(pipeline: str, fused: bool) -> None:
+    """In every epoch, for every image, and with arguments that were changed since."""
+    augment = AugmentationPipeline(PIPELINES[pipeline], fused)
+    for epoch, first in ((0, 0), (0, 100), (3, 0)):
+        given = images().cuda(), torch.arange(first, first + BATCH).cuda(), 5, epoch
+        keys = augment._keys(5, epoch)
+        assert torch.equal(augment(*given), augment._augment(*given[:2], keys))
+    assert len(augment._recorded._graphs) == 1
+    assert None not in augment._recorded._graphs.values()
+    plain = augment(*given)
+    if pipeline == "recipe":
+        augment.transforms[1].factor = 0.3
+        assert torch.equal(augment(*given), augment._augment(*given[:2], keys))
+        assert not torch.equal(augment(*given), plain)
+
+
+class Darker(RandomFlip):
+    """Keeps count in Python of what it has seen, which no graph does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def apply(self, images: Tensor, params: dict[str, Tensor]) -> Tensor:
+        self.seen += 1
+        return super().apply(images, params) / self.seen
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_transforms_of_others_are_called_for_every_batch() -> None:
+    augment, index = AugmentationPipeline([Darker()]), torch.arange(BATCH).cuda()
+    brightness = [float(augment(images().cuda(), index, 0, 0).mean()) for _ in range(3)]
+    assert brightness == pytest.approx([brightness[0], brightness[0] / 2, brightness[0] / 3])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.usefixtures("small_batches_have_graphs")
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/resnet18", "timm/vit_tiny_patch16_224"])
+def test_frozen_layers_by_a_graph_are_the_plain_ones(name: str, mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other images, with weights that were written to since, and where the last layers train."""
+    backbone, pixels = lived_in(name, "torch").cuda(), images().cuda()
+    capture = cuda_graph.capture
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+
+    def agree(pixels: Tensor) -> None:
+        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
+            got = backbone(pixels)
+            assert graphs(backbone) == 1
+            backbone.forget()
+            monkeypatch.setattr(cuda_graph, "capture", lambda *_: (_ for _ in ()).throw(RuntimeError("refused")))
+            plain = backbone(pixels)
+            assert graphs(backbone) == 0
+            monkeypatch.setattr(cuda_graph, "capture", capture)
+            backbone.forget()
+            backbone(pixels.flip(0))
+            again = backbone(pixels)
+        tolerance = (0.02 if mixed else 1e-5) * float(plain.detach().abs().max())
+        torch.testing.assert_close(got, plain, rtol=0, atol=tolerance)
+        torch.testing.assert_close(again, plain, rtol=0, atol=tolerance)
+
+    agree(pixels)
+    agree(pixels.flip(3))
+    with torch.no_grad():
+        next(backbone.net.parameters()).mul_(1.5)
+    agree(pixels)
+    backbone.unfreeze_last(5)
+    agree(pixels)

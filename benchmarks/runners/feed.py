@@ -23,15 +23,23 @@ class Feed:
         length: batches.
         labelled: with ``label``; without, it is -1 as in prediction.
         repeats: whether an image seen again has its index again.
+        pinned: in memory that a GPU reads by itself, as that of a loader for one is.
     """
 
     def __init__(
-        self, images: Images, batch_size: int, length: int = ENDLESS, labelled: bool = True, repeats: bool = False
+        self,
+        images: Images,
+        batch_size: int,
+        length: int = ENDLESS,
+        labelled: bool = True,
+        repeats: bool = False,
+        pinned: bool = False,
     ) -> None:
         self.batch_size, self.length, self.labelled, self.repeats = batch_size, length, labelled, repeats
         count = max(1, len(images.labels) // batch_size)
         self._batches = [images.batch(number, batch_size) for number in range(min(count, length))]
         self._pixels = [torch.from_numpy(pixels).movedim(-1, 1).contiguous() for pixels, _ in self._batches]
+        self._pixels = [pixels.pin_memory() for pixels in self._pixels] if pinned else self._pixels
 
     def __len__(self) -> int:
         return self.length

@@ -136,7 +136,8 @@ class Runner(Base):
     def _feed(self, part: str = "train", length: int = ENDLESS, labelled: bool = True) -> Feed:
         images = load_images(Path(self.job["folder"]), part)
         length = length or max(1, len(images.labels) // self.settings.batch_size)
-        return Feed(images, self.settings.batch_size, length, labelled, repeats=self.model.cache_features)
+        pinned = self.settings.accelerator == "gpu"
+        return Feed(images, self.settings.batch_size, length, labelled, self.model.cache_features, pinned)
 
     def _data(self) -> ImageFolderDataModule:
         settings = self.settings

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lightning_tl import draws
 from lightning_tl.augment.base import Augmentation, Geometric, Params, as_float, as_type
 from lightning_tl.augment.random_flip import RandomFlip
+from lightning_tl.augment.recorded import Recorded
 from lightning_tl.augment.resample import compose, resample
 from lightning_tl.errors import InputError
 
@@ -37,6 +38,7 @@ class AugmentationPipeline(nn.Module):
                 )
         self.transforms = nn.ModuleList(transforms)
         self.fused = fused
+        self._recorded = Recorded()
 
     def draw(self, index: Tensor, seed: int, epoch: int, dtype: torch.dtype = torch.float32) -> list[Params]:
         """The parameters of every transform for these samples: a function of the arguments alone.
@@ -50,11 +52,7 @@ class AugmentationPipeline(nn.Module):
         Returns:
             One dict for each transform, on the device of ``index``.
         """
-        drawn = []
-        for position, transform in enumerate(self._augmentations()):
-            key = draws.stream_key(seed, draws.AUGMENT + position, epoch)
-            drawn.append(transform.draw(draws.uniforms(key, index, transform.draws).to(dtype)))
-        return drawn
+        return self._draw(index, self._keys(seed, epoch), dtype)
 
     def apply(  # type: ignore[override]  # Module.apply visits submodules; here the name is draw's counterpart
         self, images: Tensor, params: Sequence[Params]
@@ -91,8 +89,25 @@ class AugmentationPipeline(nn.Module):
         Returns:
             Float images in [0, 255] of the same shape.
         """
+        keys = self._keys(seed, epoch)
+        recorded = self._recorded(self._augment, self._augmentations(), self.fused, images, index, keys)
+        return self._augment(images, index, keys) if recorded is None else recorded
+
+    def _augment(self, images: Tensor, index: Tensor, keys: Sequence[int | Tensor]) -> Tensor:
+        """See ``forward``."""
         images_float = torch.float64 if images.dtype == torch.float64 else torch.float32
-        return self.apply(images, self.draw(index, seed, epoch, images_float))
+        return self.apply(images, self._draw(index, keys, images_float))
+
+    def _keys(self, seed: int, epoch: int) -> list[int]:
+        """Of each transform's stream."""
+        return [draws.stream_key(seed, draws.AUGMENT + position, epoch) for position in range(len(self.transforms))]
+
+    def _draw(self, index: Tensor, keys: Sequence[int | Tensor], dtype: torch.dtype) -> list[Params]:
+        """See ``draw``."""
+        return [
+            transform.draw(draws.uniforms(key, index, transform.draws).to(dtype))
+            for transform, key in zip(self._augmentations(), keys, strict=True)
+        ]
 
     def _augmentations(self) -> list[Augmentation]:
         return [transform for transform in self.transforms if isinstance(transform, Augmentation)]

@@ -1,0 +1,67 @@
+"""What is computed from a network's tensors, as one value: as long as it is the same, nothing need be computed anew."""
+
+from collections.abc import Iterable
+from itertools import chain, compress, repeat
+from operator import attrgetter, contains, not_
+from typing import Any
+
+from torch import Tensor, nn
+
+_REQUIRES_GRAD, _VERSION = attrgetter("requires_grad"), attrgetter("_version")
+
+
+class Fingerprint:
+    """Of modules and their own tensors; a tenth of a millisecond for MobileNetV2, so that every batch can ask for it.
+
+    It is another one when a tensor was written to or is another, trains or does no longer, when a module was replaced,
+    pruned, parametrized or is watched otherwise, and for another epsilon. Writing through ``tensor.data`` leaves no
+    trace.
+
+    Args:
+        modules: which, without those inside them.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        kept = tuple(dict.fromkeys(modules))
+        self._own = [module.__dict__ for module in kept]
+        self._norms = [own for own in self._own if "eps" in own]
+        self._children = [module._modules for module in kept]
+        self._tensors: list[Any] = [held for module in kept for held in (module._parameters, module._buffers)]
+        self._hooks: list[Any] = [
+            hooks
+            for module in kept
+            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+        ]
+
+    def take(self, numbers_that_train: bool) -> list[Any]:
+        """The value now.
+
+        Args:
+            numbers_that_train: whether it is another one too when a tensor that trains was written to.
+        """
+        held: list[Tensor | None] = list(chain.from_iterable(map(dict.values, self._tensors)))
+        tensors = [tensor for tensor in held if tensor is not None]
+        trains = list(map(_REQUIRES_GRAD, tensors))
+        numbers = tensors if numbers_that_train else list(compress(tensors, map(not_, trains)))
+        return [
+            *map(id, held),
+            *map(id, chain.from_iterable(map(dict.values, self._children))),
+            *map(len, self._hooks),
+            *map(contains, self._own, repeat("forward")),
+            *[(own["eps"], own["training"]) for own in self._norms],
+            *trains,
+            *map(Tensor.data_ptr, numbers),
+            *_versions(numbers),
+        ]
+
+
+def written(tensor: Tensor) -> tuple[int, int]:
+    """Where it is and how often it was written to (not counted in inference mode): another when its numbers may be."""
+    return tensor.data_ptr(), _versions([tensor])[0]
+
+
+def _versions(tensors: list[Tensor]) -> list[int]:
+    try:
+        return list(map(_VERSION, tensors))
+    except RuntimeError:  # one of them was made in inference mode
+        return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
