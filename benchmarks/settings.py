@@ -85,13 +85,12 @@ class Settings:
         return asdict(self)
 
     def on_a_gpu(self) -> "Settings":
-        """Numbers for a GPU, whose steps are short: more of them, of more images.
+        """Numbers for a GPU, whose steps are short: more of them.
 
         Steps that are skipped outlast what loaders have prepared while others were measured.
         """
         return replace(
-            self, accelerator="gpu", batch_size=128, rounds=5, steps=60, skip=40, warmup=40, images=2560,
-            val_images=512, files=12_800,
+            self, accelerator="gpu", rounds=5, steps=60, skip=40, warmup=40, images=640, files=3_200,
         )  # fmt: skip
 
     def quick(self) -> "Settings":

@@ -55,7 +55,7 @@ def bypassed(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Have each of the modules give what it is given, until the block ends."""
     try:
         for module in modules:
-            module.forward = _identity
+            module.__dict__["forward"] = _identity  # ``module.forward = ...`` asks first whether it is a parameter
         yield
     finally:
         for module in modules:

@@ -46,6 +46,8 @@ class FrozenBlocks(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Sequential``."""
+        if input.device.type != "cpu":
+            return super().forward(input)  # type: ignore[no-untyped-call, no-any-return]
         x = input
         for module, block in zip(self, self.blocks, strict=True):
             dtype = None if block is None or block.modules[0] is not module else block.computes_in(x)

@@ -21,7 +21,8 @@ class KerasAdam(torch.optim.Adam):
 
     Keras updates ``p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)``; torch divides ``v`` by its bias
     correction first, so the same update needs ``eps_t = eps / sqrt(1 - b2^t)`` at step t. Everything else,
-    foreach and fused included, is torch's, but that ``fused`` is what a CPU gets unless an option says otherwise.
+    foreach and fused included, is torch's, but that ``fused`` is what a CPU and CUDA get unless an option says
+    otherwise.
 
     Args:
         params: as for ``torch.optim.Adam``.
@@ -81,14 +82,14 @@ class KerasAdam(torch.optim.Adam):
 
 
 def _choose_pass(group: dict[str, Any]) -> None:
-    """Make ``fused`` what a group on the CPU does, where nothing else was asked for."""
+    """Make ``fused`` what a group on the CPU or on CUDA does, where nothing else was asked for."""
     asked = group["foreach"] is not None or group["fused"] is not None
     if not (asked or group["capturable"] or group["differentiable"] or isinstance(group["lr"], Tensor)):
-        group["fused"] = all(_is_real_on_cpu(parameter) for parameter in group["params"]) or None
+        group["fused"] = all(_can_be_fused(parameter) for parameter in group["params"]) or None
 
 
-def _is_real_on_cpu(parameter: Tensor) -> bool:
-    return parameter.device.type == "cpu" and parameter.dtype in (torch.float32, torch.float64)
+def _can_be_fused(parameter: Tensor) -> bool:
+    return parameter.device.type in ("cpu", "cuda") and parameter.dtype in (torch.float32, torch.float64)
 
 
 def build_optimizer(

@@ -37,6 +37,7 @@ class MacroF1(MulticlassF1Score):
     """Macro F1 that a GPU adds up while the next step is being prepared.
 
     The library's own counts in bins (``torch.bincount``), and looks at every label first, and the host waits for both.
+    True negatives, which F1 does not know, are not counted.
 
     Args:
         num_classes: of the labels.
@@ -47,10 +48,11 @@ class MacroF1(MulticlassF1Score):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch: logits (batch, classes) and labels int64 (batch,), of which none is out of range."""
-        classes = torch.arange(preds.shape[1], device=preds.device)
-        predicted, true = preds.argmax(dim=1)[:, None] == classes, target[:, None] == classes
-        tp, fp, tn, fn = predicted & true, predicted & ~true, ~(predicted | true), ~predicted & true
-        self._update_state(*(counted.sum(dim=0) for counted in (tp, fp, tn, fn)))
+        predicted = preds.argmax(dim=1)
+        right = (predicted == target).long()
+        wrong = 1 - right
+        for count, classes, added in ((self.tp, target, right), (self.fp, predicted, wrong), (self.fn, target, wrong)):
+            cast(Tensor, count).index_add_(0, classes, added)
 
 
 class StageMetrics(nn.Module):

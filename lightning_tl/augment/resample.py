@@ -99,7 +99,7 @@ def _to_fractions(matrix: Tensor, height: int, width: int) -> Tensor:
 
 def _size(like: Tensor, height: int, width: int) -> Tensor:
     size = like.new_full((2,), width)
-    size[1] = height  # filled where it lies: numbers from the host would wait for a GPU
+    size[1:].fill_(height)  # where it lies: ``size[1] = height`` copies a number from the host, which waits for a GPU
     return size
 
 
