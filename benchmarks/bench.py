@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -45,7 +45,7 @@ class Findings:
 
     Attributes:
         samples: (phase, source) to samples by key.
-        verdicts: on losses.
+        verdicts: on losses with shared draws.
         group: of the live processes.
     """
 
@@ -64,17 +64,20 @@ def run(
     began, machine = time.perf_counter(), describe_machine(ground.settings.threads, ground.settings.accelerator)
     absent = {f.key: f"{f.needs} is not installed" for f in frameworks if not f.installed}
     present = [framework for framework in frameworks if framework.installed]
-    findings = _together(ground, present, measures)
-    refused = agreement.refused(findings.verdicts)
-    counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
-    content = {"machine": machine, **_content(ground, findings, counting, absent, refused)}
+    content: dict[str, Any] = {"machine": machine}
+    counting: list[Framework] = []
     end = began + (ground.settings.budget or float("inf"))
 
     def so_far() -> dict[str, Any]:
         content["seconds"] = round(time.perf_counter() - began, 1)
         return content
 
-    keep(so_far())
+    for findings in _together(ground, present, measures):
+        verdicts = [*findings.verdicts, *_own_losses(findings, present)]
+        refused = agreement.refused(verdicts)
+        counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
+        content |= _content(ground, findings, counting, absent, refused, verdicts)
+        keep(so_far())
     for measure in [measure for measure in PARTS if measure in measures]:
         block, part = PARTS[measure]
         say(measure)
@@ -88,8 +91,8 @@ def run(
     return so_far()
 
 
-def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> Findings:
-    """Everything for which the frameworks are alive at once."""
+def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> Iterator[Findings]:
+    """Everything for which the frameworks are alive at once: the same findings after each measure, and in the end."""
     wanted = [*frameworks, *(_needed_ceilings(frameworks) if "resident" in measures else ())]
     settings = ground.settings
     say(f"start {len(wanted)} processes")
@@ -104,16 +107,24 @@ def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequenc
             for phase in PHASES:
                 say(f"train phase {phase} from {source}")
                 findings.samples[phase, source] = group.train(phase, source, settings)
+                yield findings
             say(f"predict from {source}")
             findings.samples["predict", source] = group.evaluate("predict", source, settings)
+            yield findings
         if "validation" in measures:
             say("validate")
             findings.samples["validate", "resident"] = group.evaluate("validate", "resident", settings)
+    yield findings
+
+
+def _own_losses(findings: Findings, frameworks: Sequence[Framework]) -> list[dict[str, Any]]:
+    """Verdicts on the losses of the measured steps, whose draws are each framework's own."""
+    verdicts = []
     for (phase, source), samples in findings.samples.items():
         if source == "resident" and phase in PHASES:
             steps = {key: [loss for sample in found for loss in sample.losses] for key, found in samples.items()}
-            findings.verdicts += agreement.compare_own(phase, steps, frameworks)
-    return findings
+            verdicts += agreement.compare_own(phase, steps, frameworks)
+    return verdicts
 
 
 def _needed_ceilings(frameworks: Sequence[Framework]) -> list[Framework]:
@@ -129,6 +140,7 @@ def _content(
     counting: Sequence[Framework],
     absent: dict[str, str],
     refused: dict[str, str],
+    verdicts: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The report without the parts that have processes of their own."""
     samples = findings.samples
@@ -141,7 +153,7 @@ def _content(
         "rows": [row for place, found in rows.items() if place[0] != "validate" for row in found],
         "validation": rows.get(("validate", "resident"), []),
         "ceiling": _ceilings(samples),
-        "agreement": findings.verdicts,
+        "agreement": verdicts,
         "refused": [{"framework": key, "reason": reason} for key, reason in refused.items()],
         "left_out": [{"framework": key, "reason": why} for key, why in {**absent, **findings.group.failed}.items()],
         "load": {
