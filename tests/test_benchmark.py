@@ -40,8 +40,9 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ground = prepare(TINY, tmp_path_factory.mktemp("benchmark"), None, None)
     kept: list[str] = []
     content = run(ground, [ours, wrong, keras], ("resident",), lambda so_far: kept.append(json.dumps(so_far)))
-    (early,) = map(json.loads, kept)  # what an ended run leaves
-    assert early == json.loads(json.dumps({**content, "seconds": early["seconds"]}))
+    first, *_, last = map(json.loads, kept)  # what a run leaves that is ended early, and at its end
+    assert {row["phase"] for row in first["rows"]} == {"head"}
+    assert last == json.loads(json.dumps({**content, "seconds": last["seconds"]}))
     return content
 
 

@@ -83,11 +83,27 @@ def test_a_gpu_has_targets_of_its_own() -> None:
         gpu: {target.what: target.verdict for target in all_targets({"rows": rows, "machine": machine}, True)}
         for gpu, machine in ((True, {"gpu": {}}), (False, {}))
     }
-    keras_target, ceiling = (
-        f"float32, head, resident: {what}" for what in ("times the fastest Keras", "fraction of the ceiling")
-    )
-    assert (found[True][keras_target], found[False][keras_target]) == ("missed", "met")  # 3.5: of 4, of 2.2
+    place = "float32, head, resident: "
+    assert found[True][place + "times Keras on torch"] == "missed"  # 3.5 of 4
+    assert found[True][place + "times Keras on jax"] == "not measured"
+    assert found[False][place + "times the fastest Keras"] == "met"  # 3.5 of 2.2
+    ceiling = place + "fraction of the ceiling"
     assert (found[True][ceiling], found[False][ceiling]) == ("met", "missed")  # 0.76: of 0.7, of 0.85
+
+
+def test_on_a_gpu_each_keras_of_the_same_precision_counts_by_itself() -> None:
+    found = select(["lightning-tl mixed", "keras-torch", "keras-jax mixed"])
+    speeds = {
+        "lightning-tl mixed": (50, 60, 70),
+        "keras-torch mixed": (10, 10, 10),
+        "keras-torch float32": (40, 40, 40),
+    }
+    samples = {f.key: [_sample(float(speed)) for speed in speeds.get(f.key, (30, 20, 20))] for f in found}
+    content = {"rows": make_rows("finetune", "resident", samples, found, {}), "machine": {"gpu": {}}}
+    values = {target.what: target.found for target in all_targets(content, True)}
+    assert values["mixed, finetune, resident: times Keras on torch"] == 6.0
+    assert values["mixed, finetune, resident: times Keras on jax"] == 3.0  # the median of ratios, not of speeds
+    assert values["float32, finetune, resident: times Keras on torch"] is None
 
 
 def test_the_page_names_the_gpu_and_its_memory() -> None:
