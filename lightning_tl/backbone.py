@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
+from lightning_tl.fingerprint import Fingerprint
 from lightning_tl.foldable import find_pairs
 from lightning_tl.folding import Folds
 from lightning_tl.frozen_blocks import find_blocks
@@ -61,6 +62,7 @@ class Backbone(nn.Module):
                 "Keras has as many channels, or timm/mobilenetv2_*."
             )
         self.net = build_network(self.library, self.model_name, convention, image_size, dict(options or {}))
+        self._fingerprint = Fingerprint(self.net)
         hold_statistics(self.net)
         pad_without_copies(self.net)
         self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
@@ -101,9 +103,13 @@ class Backbone(nn.Module):
 
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
-        self.fold()
         run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
-        return run(scaled) if self._graph is None or self._one_by_one else self._graph(scaled, run)
+        if self._graph is None or torch.compiler.is_compiling():
+            self.fold()
+            return run(scaled)  # type: ignore[no-any-return]
+        with self._graph.lock:
+            fingerprint = self.fold()
+            return run(scaled) if self._one_by_one else self._graph(scaled, run, fingerprint)
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""
@@ -111,10 +117,20 @@ class Backbone(nn.Module):
             return features.mean(dim=(2, 3))
         return self.net.forward_head(features, pre_logits=True)  # type: ignore[operator, no-any-return]
 
-    def fold(self) -> None:
-        """Fold what needs no gradient now; where a compiler traces the network, it must have been called before."""
-        if not torch.compiler.is_compiling():
-            self._folds.update()
+    def fold(self) -> list[Any]:
+        """Fold what needs no gradient now; where a compiler traces the network, it must have been called before.
+
+        Returns:
+            The network's fingerprint without the numbers that train, see ``lightning_tl.fingerprint``; empty where
+            nothing is ever folded.
+        """
+        if torch.compiler.is_compiling() or not (self._folds.pairs or self._graph):
+            return []
+        gradients = torch.is_grad_enabled()
+        fingerprint = self._fingerprint.take(numbers_that_train=False)
+        whole = fingerprint if gradients else self._fingerprint.take(numbers_that_train=True)
+        self._folds.update(whole, gradients)
+        return fingerprint
 
     def forget(self) -> None:
         """Fold anew before the next images, as after writing through ``tensor.data``, which leaves no trace."""

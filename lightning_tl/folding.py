@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lightning_tl.batchnorm import InferenceBatchNorm2d
 from lightning_tl.blocked import conv2d_blocked
-from lightning_tl.fingerprint import Fingerprint, written
+from lightning_tl.fingerprint import written
 from lightning_tl.padding import SameConv2d, same_conv2d, same_padded
 from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
 
@@ -136,17 +136,19 @@ class Folds:
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = tuple(pairs)
-        self._fingerprint = Fingerprint(module for pair in pairs for module in (pair.conv, pair.norm, pair.parent))
         self._state: list[Any] = []
 
-    def update(self) -> None:
-        """Fold and unfold as what trains, what was written to and autocast ask for now; see ``fold_frozen``."""
+    def update(self, fingerprint: list[Any], gradients: bool) -> None:
+        """Fold and unfold as what trains, what was written to and autocast ask for now; see ``fold_frozen``.
+
+        Args:
+            fingerprint: of the network; with the numbers that train where gradients are off. Where they are on, what
+                trains has its BatchNorm joined, which is computed from the tensors at every call.
+            gradients: whether they are on.
+        """
         if not self.pairs:
             return
-        gradients = torch.is_grad_enabled()
-        # What trains has its BatchNorm joined, which is computed from the tensors at every call.
-        tensors = self._fingerprint.take(numbers_that_train=not gradients)
-        state = [gradients, computed_in(_tensors(self.pairs[0])[0]), *tensors]
+        state = [gradients, computed_in(_tensors(self.pairs[0])[0]), *fingerprint]
         if state != self._state:
             fold_frozen(self.pairs, gradients)
             # What is pruned or parametrized is computed elsewhere, behind the fingerprint's back.
@@ -157,14 +159,6 @@ class Folds:
         self._state = []
         for pair in self.pairs:
             unfold(pair)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy's fingerprint is that of its own modules."""
-        return {"pairs": self.pairs}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Begin anew."""
-        self.__init__(state["pairs"])  # type: ignore[misc]
 
 
 @torch.inference_mode(False)  # whose tensors no later backward could use

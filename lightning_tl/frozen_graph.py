@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from lightning_tl import cuda_graph, onednn_graph
 from lightning_tl.chain import bypassed, frozen_chain, unheard
-from lightning_tl.fingerprint import Fingerprint
 from lightning_tl.foldable import PROOF_TOLERANCE
 from lightning_tl.relu6 import computed_in
 
@@ -43,28 +42,31 @@ class FrozenGraph:
 
     Args:
         net: the network, in inference mode.
+
+    Attributes:
+        lock: held while modules are bypassed; no other thread may run them, or take their fingerprint, meanwhile.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
         self._modules: tuple[nn.Module, ...] = ()
-        self._fingerprint = Fingerprint(())
-        self._state: list[Any] = []
+        self._fingerprint: list[Any] = []
         self._chain: tuple[nn.Module, ...] = ()
         self._graphs: dict[tuple[Any, ...], Graph | None] = {}
-        self._lock = RLock()
+        self.lock = RLock()
 
     def forget(self) -> None:
         """Have graphs made anew."""
-        with self._lock:
+        with self.lock:
             self._modules = ()
 
-    def __call__(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """What ``run`` gives for scaled images ``x``, (batch, 3, height, width); it runs the network, folded."""
-        if torch.compiler.is_compiling():
-            return run(x)
-        with self._lock:  # while one thread has modules bypassed, no other may run them
-            graph = self._graph_for(x, run) if self._takes(x) else None
+    def __call__(self, x: Tensor, run: Callable[[Tensor], Tensor], fingerprint: list[Any]) -> Tensor:
+        """What ``run`` gives for scaled images ``x``, (batch, 3, height, width); it runs the network, folded.
+
+        ``fingerprint`` is the network's now, without the numbers that train.
+        """
+        with self.lock:
+            graph = self._graph_for(x, run, fingerprint) if self._takes(x) else None
             if graph is None:
                 return run(x)
             with torch.no_grad():
@@ -86,20 +88,18 @@ class FrozenGraph:
         weight = next(self.net.parameters())
         return x.device == weight.device and (cuda_graph.offered(x) or onednn_graph.offered(x, weight))
 
-    def _is_as_it_was(self) -> bool:
+    def _is_as_it_was(self, fingerprint: list[Any]) -> bool:
         """Whether the network has not changed since its graphs were made; what trains may have other numbers."""
-        return bool(self._modules) and self._fingerprint.take(numbers_that_train=False) == self._state
+        return bool(self._modules) and fingerprint == self._fingerprint
 
-    def _graph_for(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> Graph | None:
+    def _graph_for(self, x: Tensor, run: Callable[[Tensor], Tensor], fingerprint: list[Any]) -> Graph | None:
         """A graph for batches like ``x``, made where there is none; None where there can be none."""
-        if not self._is_as_it_was():
+        if not self._is_as_it_was(fingerprint):
             self._graphs.clear()
             modules = tuple(self.net.modules())
-            self._fingerprint = Fingerprint(modules)
-            self._state = self._fingerprint.take(numbers_that_train=False)
             with unheard(modules):
                 self._chain = frozen_chain(self.net, run, x[:1].detach().clone())
-            self._modules = modules
+            self._modules, self._fingerprint = modules, fingerprint
         shape = (x.shape, x.stride(), x.dtype, computed_in(x))
         if shape in self._graphs:
             graph = self._graphs.pop(shape)

@@ -114,7 +114,7 @@ MUTANTS_TRAINING = (
     Mutant(
         "graph not made anew",
         "the finetune phase computes what the head phase froze by the same graph, so that only the head trains",
-        replaced((frozen_graph.FrozenGraph, "_is_as_it_was", lambda graph: bool(graph._modules))),
+        replaced((frozen_graph.FrozenGraph, "_is_as_it_was", lambda graph, fingerprint: bool(graph._modules))),
         ("trajectory-graph",),
     ),
 )
