@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from lightning_tl import draws
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
 from lightning_tl.compiled import CompiledBackbone
@@ -212,8 +211,8 @@ class TransferClassifier(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
         features = self._features_of(batch)
-        key = draws.stream_key(self.seed, draws.DROPOUT, self.current_epoch)
-        logits = self.classify(features, draws.uniforms(key, batch["index"], features.shape[1]))
+        uniforms = self.dropout.draw(batch["index"], features.shape[1], self.seed, self.current_epoch)
+        logits = self.classify(features, uniforms)
         keep = self._keep(batch)
         loss = self._loss(logits, batch["label"], self.class_weights, keep)
         self._log("train", logits, batch["label"], loss, keep)

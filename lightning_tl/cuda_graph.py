@@ -3,7 +3,7 @@
 What they are worth stands in docs/gpu/benchmark.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 WARM_UP = 3
 """Runs before the one that is recorded, in which libraries choose their kernels and take their memory; torch's own
 number in ``torch.cuda.make_graphed_callables``."""
+GRAPHS_KEPT = 4
+"""Of one function, for so many cases; each has memory of its own."""
 
 
 def offered(x: Tensor) -> bool:
@@ -59,3 +61,49 @@ def capture(
         return output.clone()
 
     return replay
+
+
+class Recorder:
+    """Calls functions through graphs of them, which are made where there are none; for one function an object."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[Hashable, Callable[..., Tensor] | None] = {}
+        self._numbers: tuple[tuple[int, ...], Tensor] = ((), torch.empty(0))
+
+    def __call__(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor], numbers: Sequence[int], case: Hashable = ()
+    ) -> Tensor | None:
+        """What the function gives; None where there can be no graph of it.
+
+        Args:
+            function: of the inputs and of the numbers as a tensor; see ``capture``.
+            inputs: tensors of which none is None.
+            numbers: that seldom change: they are sent to the device when they do, which waits for it.
+            case: what else the function depends on.
+        """
+        if not offered(inputs[0]) or len({tensor.device for tensor in inputs}) > 1:
+            return None
+        given = (*inputs, self._on(inputs[0].device, tuple(numbers)))
+        kinds = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in given]
+        case = (case, torch.is_autocast_enabled("cuda"), *kinds)
+        graph = self._graphs.pop(case) if case in self._graphs else _graph(function, given)
+        self._graphs[case] = graph  # as the last, which goes last
+        if len(self._graphs) > GRAPHS_KEPT:
+            del self._graphs[next(iter(self._graphs))]
+        return None if graph is None else graph(*given)
+
+    def __reduce__(self) -> tuple[type["Recorder"], tuple[()]]:
+        """Graphs do not travel to other processes, nor into copies."""
+        return Recorder, ()
+
+    def _on(self, device: torch.device, numbers: tuple[int, ...]) -> Tensor:
+        if self._numbers[0] != numbers or self._numbers[1].device != device:
+            self._numbers = numbers, torch.tensor(numbers).to(device)
+        return self._numbers[1]
+
+
+def _graph(function: Callable[..., Tensor], given: Sequence[Tensor]) -> Callable[..., Tensor] | None:
+    try:
+        return capture(function, given)
+    except RuntimeError:  # something of it cannot be recorded
+        return None

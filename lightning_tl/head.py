@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_tl import draws
+from lightning_tl.cuda_graph import Recorder
 from lightning_tl.errors import InputError
 
 
@@ -23,6 +24,23 @@ class Dropout(nn.Module):
         if not 0 <= rate < 1:
             raise InputError(f"dropout: a fraction in [0, 1). Received: {rate}.")
         self.rate = rate
+        self._recorder = Recorder()
+
+    def draw(self, index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
+        """Uniform numbers for ``forward``, a function of the arguments alone; on CUDA by a graph.
+
+        Args:
+            index: of the samples, int64 (batch,).
+            count: features a sample.
+            seed: of the run.
+            epoch: counted from 0 over all phases.
+
+        Returns:
+            float32 in [0, 1), (batch, count), on the device of ``index``.
+        """
+        key = draws.stream_key(seed, draws.DROPOUT, epoch)
+        drawn = self._recorder(lambda index, keys: draws.uniforms(keys[0], index, count), [index], [key], count)
+        return draws.uniforms(key, index, count) if drawn is None else drawn
 
     def forward(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Keep features where ``uniforms >= rate``, scaled by 1 / (1 - rate); identity in inference mode.

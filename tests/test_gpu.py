@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from training import PHASES, SMALL, Losses, draw_images, make_data, make_model, make_trainer
 
-from lightning_tl import cuda_graph
+from lightning_tl import cuda_graph, draws
 from lightning_tl.augment import (
     AugmentationPipeline,
     ColorJitter,
@@ -22,6 +22,7 @@ from lightning_tl.augment import (
     RandomTranslation,
     RandomZoom,
 )
+from lightning_tl.head import Dropout
 from lightning_tl.saving import RunCheckpointIO
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -111,13 +112,26 @@ def test_augmentation_by_a_graph_is_the_plain_one(pipeline: str, fused: bool) ->
         given = images().cuda(), torch.arange(first, first + BATCH).cuda(), 5, epoch
         keys = augment._keys(5, epoch)
         assert torch.equal(augment(*given), augment._augment(*given[:2], keys))
-    assert len(augment._recorded._graphs) == 1
-    assert None not in augment._recorded._graphs.values()
+    graphs_made = augment._recorded.recorder._graphs
+    assert len(graphs_made) == 1
+    assert None not in graphs_made.values()
     plain = augment(*given)
     if pipeline == "recipe":
         augment.transforms[1].factor = 0.3
         assert torch.equal(augment(*given), augment._augment(*given[:2], keys))
         assert not torch.equal(augment(*given), plain)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_dropout_drawn_by_a_graph_is_the_plain_one() -> None:
+    dropout = Dropout(0.2)
+    for epoch, first in ((0, 0), (0, 100), (3, 0)):
+        index = torch.arange(first, first + BATCH).cuda()
+        plain = draws.uniforms(draws.stream_key(5, draws.DROPOUT, epoch), index, 20)
+        assert torch.equal(dropout.draw(index, 20, 5, epoch), plain)
+    assert len(dropout._recorder._graphs) == 1
+    assert None not in dropout._recorder._graphs.values()
 
 
 class Darker(RandomFlip):

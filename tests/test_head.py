@@ -60,7 +60,7 @@ def test_class_weights_by_name() -> None:
 def test_masks_depend_on_sample_and_epoch_not_on_the_batch() -> None:
     index = torch.tensor([7, 3, 11])
     key = draws.stream_key(5, draws.DROPOUT, 2)
-    together = draws.uniforms(key, index, 16)
+    together = Dropout(0.2).draw(index, 16, seed=5, epoch=2)
     alone = torch.cat([draws.uniforms(key, one[None], 16) for one in index])
     assert torch.equal(together, alone)
     assert not torch.equal(together, draws.uniforms(draws.stream_key(5, draws.DROPOUT, 3), index, 16))

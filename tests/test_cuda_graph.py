@@ -1,0 +1,82 @@
+"""When a function is recorded and when its graph is used again; that graphs compute the same is asked in test_gpu.py."""
+
+import copy
+import pickle
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_tl import cuda_graph
+from lightning_tl.cuda_graph import GRAPHS_KEPT, Recorder
+
+
+class Recordings:
+    """Stands in for ``capture``, which needs CUDA: what it was asked for, and functions as their own graphs."""
+
+    def __init__(self) -> None:
+        self.shapes: list[torch.Size] = []
+
+    def __call__(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
+        self.shapes.append(inputs[0].shape)
+        if len(inputs[0]) == 13:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return function
+
+
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> Recordings:
+    made = Recordings()
+    monkeypatch.setattr(cuda_graph, "capture", made)
+    monkeypatch.setattr(cuda_graph, "offered", lambda x: True)
+    return made
+
+
+def scaled(x: Tensor, numbers: Tensor) -> Tensor:
+    return x * numbers[0]
+
+
+def test_a_graph_serves_other_tensors_and_numbers_of_its_case(recordings: Recordings) -> None:
+    recorder = Recorder()
+    for value, number in ((1.0, 2), (3.0, 2), (3.0, 5)):
+        assert torch.equal(recorder(scaled, [torch.full((4,), value)], [number]), torch.full((4,), value * number))
+    assert len(recordings.shapes) == 1
+
+
+def test_another_shape_type_layout_or_case_has_a_graph_of_its_own(recordings: Recordings) -> None:
+    recorder = Recorder()
+    for x in (torch.ones(4), torch.ones(8), torch.ones(4).double(), torch.ones(2, 4), torch.ones(4, 2).T):
+        recorder(scaled, [x], [2])
+    assert len(recordings.shapes) == 5
+    recorder(scaled, [torch.ones(8)], [2], case="other")
+    assert len(recordings.shapes) == 6
+
+
+def test_those_used_last_are_kept(recordings: Recordings) -> None:
+    recorder = Recorder()
+    for count in (*range(1, GRAPHS_KEPT + 1), 1, GRAPHS_KEPT + 1, 1):
+        recorder(scaled, [torch.ones(count)], [2])
+    assert len(recordings.shapes) == GRAPHS_KEPT + 1
+    recorder(scaled, [torch.ones(2)], [2])  # the one that was used least lately
+    assert len(recordings.shapes) == GRAPHS_KEPT + 2
+
+
+def test_what_cannot_be_recorded_is_tried_once(recordings: Recordings) -> None:
+    recorder = Recorder()
+    assert recorder(scaled, [torch.ones(13)], [2]) is None
+    assert recorder(scaled, [torch.ones(13)], [2]) is None
+    assert len(recordings.shapes) == 1
+
+
+@pytest.mark.usefixtures("recordings")
+def test_graphs_do_not_travel() -> None:
+    recorder = Recorder()
+    recorder(scaled, [torch.ones(4)], [2])
+    for other in (copy.deepcopy(recorder), pickle.loads(pickle.dumps(recorder))):
+        assert not other._graphs
+    assert recorder._graphs
+
+
+def test_on_a_cpu_there_is_none() -> None:
+    assert Recorder()(scaled, [torch.ones(4)], [2]) is None
