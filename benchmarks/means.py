@@ -42,8 +42,10 @@ MEANS = (
     Means("channels last", "resident", {"channels_last": False}, on=EVERYWHERE),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
     Means("frozen layers as one graph of oneDNN's", "resident", NO_GRAPH),
-    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}, on=EVERYWHERE),
-    Means("Adam in one pass", "resident", {"adam_in_passes": True}),
+    Means("frozen layers as one CUDA graph", "resident", NO_GRAPH, on=("gpu",)),
+    Means("augmentation and draws of dropout as CUDA graphs", "resident", {"unrecorded": True}, on=("gpu",)),
+    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
+    Means("Adam in one pass", "resident", {"adam_in_passes": True}, on=EVERYWHERE),
     Means(
         "without a graph: frozen blocks in oneDNN's layout",
         "resident",

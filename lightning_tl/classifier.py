@@ -59,7 +59,7 @@ class TransferClassifier(lightning.LightningModule):
         label_smoothing: share of the target spread over all classes, in [0, 1).
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
         fold_batchnorm: compute BatchNorm inside the convolution before it, and frozen layers as one graph where oneDNN
-            has one: the same features, sooner.
+            or CUDA has one: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
         cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
             on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.

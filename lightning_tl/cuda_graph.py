@@ -1,6 +1,6 @@
 """Functions of tensors as CUDA graphs: all of their kernels are started at once, not one after the other from Python.
 
-What they are worth stands in docs/gpu/benchmark.md.
+They are no other kernels than before: what a graph saves is the time in which a GPU waits for Python.
 """
 
 from collections.abc import Callable, Hashable, Sequence

@@ -1,4 +1,4 @@
-"""When a function is recorded and when its graph is used again; that graphs compute the same is asked in test_gpu.py."""
+"""When a function is recorded and its graph used again; that graphs compute the same is asked in test_gpu.py."""
 
 import copy
 import pickle

@@ -22,6 +22,7 @@ from lightning_tl import (
     ImageFolderDataModule,
     PhasedFinetuning,
     TransferClassifier,
+    cuda_graph,
     folding,
     frozen_blocks,
     frozen_graph,
@@ -30,7 +31,16 @@ from lightning_tl import (
 )
 from lightning_tl.optim import KerasAdam
 
-SWITCHES = ("compile", "padded_copies", "separate_relu6", "plain_layout", "no_graph", "norms_apart", "adam_in_passes")
+SWITCHES = (
+    "compile",
+    "padded_copies",
+    "separate_relu6",
+    "plain_layout",
+    "no_graph",
+    "unrecorded",
+    "norms_apart",
+    "adam_in_passes",
+)
 """Options that are no constructor's; see ``Runner``."""
 
 
@@ -42,8 +52,9 @@ class Runner(Base):
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
             to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do;
             ``separate_relu6`` has each ReLU6 be a pass of its own; ``plain_layout`` keeps channels last, or as they
-            are, in frozen blocks too; ``no_graph`` computes frozen layers one by one; ``norms_apart`` leaves BatchNorm
-            that trains a layer of its own; ``adam_in_passes`` has torch's default implementation of Adam.
+            are, in frozen blocks too; ``no_graph`` computes frozen layers one by one; ``unrecorded`` makes no CUDA
+            graphs of anything else; ``norms_apart`` leaves BatchNorm that trains a layer of its own;
+            ``adam_in_passes`` has torch's default implementation of Adam.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -62,6 +73,8 @@ class Runner(Base):
             frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
         if self.options["rest"].get("no_graph"):
             frozen_graph.WORTH = 2**62
+        if self.options["rest"].get("unrecorded"):
+            cuda_graph.Recorder.__call__ = lambda *_: None  # type: ignore[method-assign]
         if self.options["rest"].get("norms_apart"):
             folding.join = lambda pair: None
         self.model = self._model()
