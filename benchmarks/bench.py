@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -72,12 +73,13 @@ def run(
         content["seconds"] = round(time.perf_counter() - began, 1)
         return content
 
-    for findings in _together(ground, present, measures):
-        verdicts = [*findings.verdicts, *_own_losses(findings, present)]
-        refused = agreement.refused(verdicts)
-        counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
-        content |= _content(ground, findings, counting, absent, refused, verdicts)
-        keep(so_far())
+    with closing(_together(ground, present, measures)) as together:
+        for findings in together:
+            verdicts = [*findings.verdicts, *_own_losses(findings, present)]
+            refused = agreement.refused(verdicts)
+            counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
+            content |= _content(ground, findings, counting, absent, refused, verdicts)
+            keep(so_far())
     for measure in [measure for measure in PARTS if measure in measures]:
         block, part = PARTS[measure]
         say(measure)
@@ -91,7 +93,9 @@ def run(
     return so_far()
 
 
-def _together(ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]) -> Iterator[Findings]:
+def _together(
+    ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]
+) -> Generator[Findings, None, None]:
     """Everything for which the frameworks are alive at once: the same findings after each measure, and in the end."""
     wanted = [*frameworks, *(_needed_ceilings(frameworks) if "resident" in measures else ())]
     settings = ground.settings

@@ -86,7 +86,8 @@ def _gpu(machine: Mapping[str, Any]) -> list[str]:
     gpu = machine["gpu"]
     return [
         f"On one {gpu['name']} ({gpu['memory_mb']} MB, driver {gpu['driver']}; {gpu['count']} in the machine), images "
-        "in the machine's memory, float32 without TF32; the processor beside it:"
+        "in the machine's memory, as pinned bytes for torch and as float32 for Keras, whose models take those; float32 "
+        "without TF32; the processor beside it:"
     ]
 
 

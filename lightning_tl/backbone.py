@@ -1,7 +1,7 @@
 """Pretrained networks without their classifier, in Keras' or torch's convention."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -108,8 +108,11 @@ class Backbone(nn.Module):
             self.fold()
             return run(scaled)  # type: ignore[no-any-return]
         with self._graph.lock:
-            fingerprint = self.fold()
-            return run(scaled) if self._one_by_one else self._graph(scaled, run, fingerprint)
+            if not self._one_by_one and self._graph.takes(scaled):
+                return self._graph(scaled, run, self.fold())
+            if self._folds.pairs:
+                self.fold()
+            return run(scaled)  # type: ignore[no-any-return]
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""
@@ -127,9 +130,10 @@ class Backbone(nn.Module):
         if torch.compiler.is_compiling() or not (self._folds.pairs or self._graph):
             return []
         gradients = torch.is_grad_enabled()
-        fingerprint = self._fingerprint.take(numbers_that_train=False)
-        whole = fingerprint if gradients else self._fingerprint.take(numbers_that_train=True)
-        self._folds.update(whole, gradients)
+        with self._graph.lock if self._graph else nullcontext():
+            fingerprint = self._fingerprint.take(numbers_that_train=False)
+            whole = fingerprint if gradients else self._fingerprint.take(numbers_that_train=True)
+            self._folds.update(whole, gradients)
         return fingerprint
 
     def forget(self) -> None:

@@ -3,7 +3,10 @@
 They are no other kernels than before: what a graph saves is the time in which a GPU waits for Python.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -23,74 +26,118 @@ def offered(x: Tensor) -> bool:
     return not (torch.is_grad_enabled() and x.requires_grad) and not torch.cuda.is_current_stream_capturing()
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
-def capture(
-    function: Callable[..., Tensor], inputs: Sequence[Tensor], constants: Sequence[Any] = ()
-) -> Callable[..., Tensor]:
-    """``function``, recorded for tensors of the shapes, strides and types of ``inputs``: the very same kernels.
+class Graph:
+    """A recorded function: called with other tensors of the same shapes, it gives what the function would.
 
-    What it does in Python is done once, and what else it reads is read from where it is now.
+    Settings of torch, and what the function did in Python, are those of when it was recorded. On one stream at a time.
 
     Args:
-        function: of these tensors, on one device; waits for nothing that it computes, and draws no random numbers.
-        inputs: on a CUDA device.
-        constants: what must stay alive for as long as the graph, since it has the addresses of their tensors.
-
-    Raises:
-        RuntimeError: something of it cannot be recorded.
+        function: see ``capture``.
+        inputs: likewise.
+        kept: what must stay alive for as long as the graph, since it has the addresses of their tensors.
     """
-    with torch.cuda.device(inputs[0].device):
-        static = [tensor.clone() for tensor in inputs]
+
+    def __init__(self, function: Callable[..., Tensor], inputs: Sequence[Tensor], kept: Sequence[Any]) -> None:
+        self._kept, self._lock = kept, Lock()
+        self._inputs = [tensor.clone() for tensor in inputs]
         here, beside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(here)
         with torch.cuda.stream(beside):
             for _ in range(WARM_UP):
-                function(*static)
+                function(*self._inputs)
+            with _no_waiting():
+                function(*self._inputs)
         here.wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
+        self._graph = torch.cuda.CUDAGraph()
+        _forget_workspaces()
         # Other threads, as the one that pins a loader's batches, may go on meanwhile.
-        with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
-            output = function(*static)
+        with torch.cuda.graph(self._graph, stream=beside, capture_error_mode="thread_local"):
+            self._output = function(*self._inputs)
+        _forget_workspaces()
 
-    def replay(*given: Tensor) -> Tensor:
-        assert constants is not None
-        for tensor, value in zip(static, given, strict=True):
-            tensor.copy_(value)
-        graph.replay()
-        return output.clone()
+    def __call__(self, *given: Tensor) -> Tensor:
+        """What the function gives for these."""
+        with self._lock:
+            for tensor, value in zip(self._inputs, given, strict=True):
+                tensor.copy_(value)
+            self._graph.replay()
+            return self._output.clone()
 
-    return replay
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def capture(function: Callable[..., Tensor], inputs: Sequence[Tensor], kept: Sequence[Any] = ()) -> Graph:
+    """``function``, recorded for tensors of the shapes, strides and types of ``inputs``: the very same kernels.
+
+    Args:
+        function: of these tensors, on one device; it draws no random numbers.
+        inputs: on a CUDA device.
+        kept: see ``Graph``.
+
+    Raises:
+        RuntimeError: something of it cannot be recorded, as what waits for the device.
+    """
+    with torch.cuda.device(inputs[0].device):
+        return Graph(function, inputs, kept)
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Whatever waits for a device meanwhile raises RuntimeError.
+
+    A recording that is broken off by it would leave torch 2.11's allocator believing that it still goes on.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, that it does not find everything
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+def _forget_workspaces() -> None:
+    """Have cuBLAS take its memory anew: a graph's must be its own, and nobody else's afterwards."""
+    torch._C._cuda_clearCublasWorkspaces()
 
 
 class Recorder:
-    """Calls functions through graphs of them, which are made where there are none; for one function an object."""
+    """Calls a function through graphs of it, made when a case comes for the second time; for one function an object."""
 
     def __init__(self) -> None:
         self._graphs: dict[Hashable, Callable[..., Tensor] | None] = {}
+        self._seen: Hashable = None
         self._numbers: tuple[tuple[int, ...], Tensor] = ((), torch.empty(0))
 
     def __call__(
         self, function: Callable[..., Tensor], inputs: Sequence[Tensor], numbers: Sequence[int], case: Hashable = ()
     ) -> Tensor | None:
-        """What the function gives; None where there can be no graph of it.
+        """What the function gives; None where there is no graph of it.
 
         Args:
             function: of the inputs and of the numbers as a tensor; see ``capture``.
-            inputs: tensors of which none is None.
-            numbers: that seldom change: they are sent to the device when they do, which waits for it.
+            inputs: tensors, on one device.
+            numbers: int64, that seldom change: they are sent to the device when they do.
             case: what else the function depends on.
         """
         if not offered(inputs[0]) or len({tensor.device for tensor in inputs}) > 1:
             return None
-        given = (*inputs, self._on(inputs[0].device, tuple(numbers)))
-        kinds = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in given]
+        kinds = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in inputs]
         case = (case, torch.is_autocast_enabled("cuda"), *kinds)
+        if case not in self._graphs and case != self._seen:  # it may never come again
+            self._seen = case
+            return None
+        given = (*inputs, self._on(inputs[0].device, tuple(numbers)))
         graph = self._graphs.pop(case) if case in self._graphs else _graph(function, given)
         self._graphs[case] = graph  # as the last, which goes last
         if len(self._graphs) > GRAPHS_KEPT:
             del self._graphs[next(iter(self._graphs))]
         return None if graph is None else graph(*given)
+
+    def clear(self) -> None:
+        """Give their memory back."""
+        self.__init__()  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[type["Recorder"], tuple[()]]:
         """Graphs do not travel to other processes, nor into copies."""
@@ -98,7 +145,8 @@ class Recorder:
 
     def _on(self, device: torch.device, numbers: tuple[int, ...]) -> Tensor:
         if self._numbers[0] != numbers or self._numbers[1].device != device:
-            self._numbers = numbers, torch.tensor(numbers).to(device)
+            pinned = torch.tensor(numbers, pin_memory=device.type == "cuda")  # so that sending waits for nothing
+            self._numbers = numbers, pinned.to(device, non_blocking=True)
         return self._numbers[1]
 
 

@@ -1,20 +1,20 @@
 """What is computed from a network's tensors, as one value: as long as it is the same, nothing need be computed anew."""
 
 from itertools import chain, compress, repeat
-from operator import attrgetter, contains, not_
+from operator import attrgetter, contains, itemgetter, methodcaller, not_
 from typing import Any
 
 from torch import Tensor, nn
 
-_REQUIRES_GRAD, _VERSION = attrgetter("requires_grad"), attrgetter("_version")
+_REQUIRES_GRAD, _VERSION, _VALUES = attrgetter("requires_grad"), attrgetter("_version"), methodcaller("values")
 
 
 class Fingerprint:
     """Of a network and its tensors; a fifth of a millisecond for MobileNetV2, so that every batch can ask for it.
 
     It is another one when a tensor was written to or is another, trains or does no longer, when a module was replaced,
-    pruned, parametrized or is watched otherwise, and for another epsilon. Writing through ``tensor.data`` leaves no
-    trace.
+    pruned, parametrized or is watched otherwise, and for another epsilon or mode. Writing through ``tensor.data``
+    leaves no trace.
 
     Args:
         net: the network.
@@ -34,7 +34,7 @@ class Fingerprint:
         if tree != self._tree:
             self._look()
             tree = self._tree
-        held: list[Tensor | None] = list(chain.from_iterable(map(dict.values, self._tensors)))
+        held: list[Tensor | None] = list(chain.from_iterable(map(_VALUES, self._tensors)))
         tensors = [tensor for tensor in held if tensor is not None]
         trains = list(map(_REQUIRES_GRAD, tensors))
         numbers = tensors if numbers_that_train else list(compress(tensors, map(not_, trains)))
@@ -43,7 +43,8 @@ class Fingerprint:
             *map(id, held),
             *map(len, self._hooks),
             *map(contains, self._own, repeat("forward")),
-            *[(own["eps"], own["training"]) for own in self._norms],
+            *map(itemgetter("training"), self._own),
+            *[own["eps"] for own in self._norms],
             *trains,
             *map(Tensor.data_ptr, numbers),
             *_versions(numbers),
@@ -59,7 +60,7 @@ class Fingerprint:
 
     def _look(self) -> None:
         """Where the modules that there are now keep what is asked for."""
-        modules = tuple(self._net.modules())
+        modules = self._modules = tuple(self._net.modules())  # kept, so that no other module gets the identity of one
         self._own = [module.__dict__ for module in modules]
         self._norms = [own for own in self._own if "eps" in own]
         self._tensors: list[Any] = [held for module in modules for held in (module._parameters, module._buffers)]
@@ -73,7 +74,7 @@ class Fingerprint:
 
 
 def _ids(children: list[dict[str, Any]]) -> list[int]:
-    return list(map(id, chain.from_iterable(map(dict.values, children))))
+    return list(map(id, chain.from_iterable(map(_VALUES, children))))
 
 
 def written(tensor: Tensor) -> tuple[int, int]:

@@ -247,7 +247,7 @@ def _tensors(pair: Pair) -> list[Tensor]:
 
 def _has_its_own(pair: Pair) -> bool:
     """Whether both have weights of their own, as layers that nobody has changed do."""
-    return pair.is_in_place() and all("weight" in module._parameters for module in pair[:2])
+    return pair.is_in_place() and all({"weight", "bias"} <= module._parameters.keys() for module in pair[:2])
 
 
 def _held(where: dict[str, Any], module: nn.Module, name: str) -> Tensor | None:

@@ -51,27 +51,29 @@ class FrozenGraph:
         self.net = net
         self._modules: tuple[nn.Module, ...] = ()
         self._fingerprint: list[Any] = []
-        self._chain: tuple[nn.Module, ...] = ()
+        self._chain: tuple[nn.Module, ...] | None = None
+        self._seen: tuple[Any, ...] | None = None
         self._graphs: dict[tuple[Any, ...], Graph | None] = {}
         self.lock = RLock()
 
     def forget(self) -> None:
         """Have graphs made anew."""
         with self.lock:
-            self._modules = ()
+            self._modules, self._fingerprint = (), []
+            self._graphs.clear()  # with the memory of each
 
     def __call__(self, x: Tensor, run: Callable[[Tensor], Tensor], fingerprint: list[Any]) -> Tensor:
         """What ``run`` gives for scaled images ``x``, (batch, 3, height, width); it runs the network, folded.
 
-        ``fingerprint`` is the network's now, without the numbers that train.
+        ``x`` is one that it ``takes``; ``fingerprint`` is the network's now, without the numbers that train.
         """
         with self.lock:
-            graph = self._graph_for(x, run, fingerprint) if self._takes(x) else None
+            graph = self._graph_for(x, run, fingerprint)
             if graph is None:
                 return run(x)
             with torch.no_grad():
                 given = graph(x)
-            return _rest(self._chain, given, run)
+            return _rest(self._chain or (), given, run)
 
     def __getstate__(self) -> dict[str, Any]:
         """Graphs do not travel to other processes, nor into copies."""
@@ -81,7 +83,8 @@ class FrozenGraph:
         """Begin anew."""
         self.__init__(state["net"])  # type: ignore[misc]
 
-    def _takes(self, x: Tensor) -> bool:
+    def takes(self, x: Tensor) -> bool:
+        """Whether a graph may be made for batches like ``x``; others are none of its business."""
         batch, _, height, width = x.shape
         if batch * height * width < WORTH or all(batch % number for number in USUAL):
             return False
@@ -96,15 +99,18 @@ class FrozenGraph:
         """A graph for batches like ``x``, made where there is none; None where there can be none."""
         if not self._is_as_it_was(fingerprint):
             self._graphs.clear()
-            modules = tuple(self.net.modules())
-            with unheard(modules):
-                self._chain = frozen_chain(self.net, run, x[:1].detach().clone())
-            self._modules, self._fingerprint = modules, fingerprint
-        shape = (x.shape, x.stride(), x.dtype, computed_in(x))
+            self._seen, self._chain = None, None
+            self._modules, self._fingerprint = tuple(self.net.modules()), fingerprint
+        shape = (x.shape, x.stride(), x.dtype, x.device, computed_in(x))
         if shape in self._graphs:
             graph = self._graphs.pop(shape)
         else:
+            if x.is_cuda and shape != self._seen:  # the same kernels, so that it may wait for a second one of its kind
+                self._seen = shape
+                return None
             with unheard(self._modules):
+                if self._chain is None:
+                    self._chain = frozen_chain(self.net, run, x[:1].detach().clone())
                 graph = _proven_graph(self._chain, x, run) if self._chain else None
         self._graphs[shape] = graph  # as the last, which goes last
         if len(self._graphs) > GRAPHS_KEPT:
@@ -141,8 +147,8 @@ def _proven_graph(chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor],
 def _captured(chain: Sequence[nn.Module], image: Tensor) -> tuple[Graph, Tensor]:
     """The modules as a CUDA graph, and what it gives for ``image``. Raises RuntimeError where it cannot be made."""
     modules = [module for outer in chain for module in outer.modules()]
-    constants = [(*of.parameters(False), *of.buffers(False), getattr(of, "folded", None)) for of in modules]
-    graph = cuda_graph.capture(partial(_through, chain), [image], constants)
+    tensors = [(*of.parameters(False), *of.buffers(False), getattr(of, "folded", None)) for of in modules]
+    graph = cuda_graph.capture(partial(_through, chain), [image], kept=tensors)
     return graph, graph(image)
 
 

@@ -1,7 +1,7 @@
 """The classification head and its loss: dropout, a linear layer, cross-entropy on logits."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,11 @@ class Dropout(nn.Module):
             raise InputError(f"dropout: a fraction in [0, 1). Received: {rate}.")
         self.rate = rate
         self._recorder = Recorder()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Dropout":
+        """What ``to`` and its like do: elsewhere, graphs are others."""
+        self._recorder.clear()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def draw(self, index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
         """Uniform numbers for ``forward``, a function of the arguments alone; on CUDA by a graph.

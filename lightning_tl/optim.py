@@ -62,6 +62,8 @@ class KerasAdam(torch.optim.Adam):
             _choose_pass(group)
             for parameter in group["params"]:  # the fused kernel reads both in the order of memory
                 state = self.state.get(parameter, {})
+                if group["fused"] and "step" in state:  # and counts steps where it computes
+                    state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=parameter.device)
                 for name, value in state.items():
                     if isinstance(value, Tensor) and value.shape == parameter.shape != ():
                         state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

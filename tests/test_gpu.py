@@ -108,18 +108,26 @@ PIPELINES = {
 def test_augmentation_by_a_graph_is_the_plain_one(pipeline: str, fused: bool) -> None:
     """In every epoch, for every image, and with arguments that were changed since."""
     augment = AugmentationPipeline(copy.deepcopy(PIPELINES[pipeline]), fused)
+    pixels = images().cuda()
+
+    def agree(first: int, epoch: int) -> Tensor:
+        index = torch.arange(first, first + BATCH).cuda()
+        plain = augment.apply(pixels, augment.draw(index, 5, epoch))
+        for _ in range(2):  # the second time by a graph
+            assert torch.equal(augment(pixels, index, 5, epoch), plain)
+        return plain
+
     for epoch, first in ((0, 0), (0, 100), (3, 0)):
-        given = images().cuda(), torch.arange(first, first + BATCH).cuda(), 5, epoch
-        keys = augment._keys(5, epoch)
-        assert torch.equal(augment(*given), augment._augment(*given[:2], keys))
-    graphs_made = augment._recorded.recorder._graphs
-    assert len(graphs_made) == 1
-    assert None not in graphs_made.values()
-    plain = augment(*given)
+        before = agree(first, epoch)
+    made = augment._recorder._graphs
+    assert len(made) == 1
+    assert None not in made.values()
     if pipeline == "recipe":
         augment.transforms[1].factor = 0.3
-        assert torch.equal(augment(*given), augment._augment(*given[:2], keys))
-        assert not torch.equal(augment(*given), plain)
+        assert not torch.equal(agree(first, epoch), before)
+        assert len(made) == 2
+    augment.cpu()
+    assert not augment._recorder._graphs
 
 
 @pytest.mark.gpu
@@ -129,9 +137,20 @@ def test_dropout_drawn_by_a_graph_is_the_plain_one() -> None:
     for epoch, first in ((0, 0), (0, 100), (3, 0)):
         index = torch.arange(first, first + BATCH).cuda()
         plain = draws.uniforms(draws.stream_key(5, draws.DROPOUT, epoch), index, 20)
-        assert torch.equal(dropout.draw(index, 20, 5, epoch), plain)
+        for _ in range(2):  # the second time by a graph
+            assert torch.equal(dropout.draw(index, 20, 5, epoch), plain)
     assert len(dropout._recorder._graphs) == 1
     assert None not in dropout._recorder._graphs.values()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_what_waits_for_the_device_is_not_recorded_and_does_no_harm() -> None:
+    pixels = torch.ones(4).cuda()
+    with pytest.raises(RuntimeError, match="synchroniz"):
+        cuda_graph.capture(lambda x: x * x.sum().item(), [pixels])
+    torch.cuda.empty_cache()
+    assert cuda_graph.capture(lambda x: 2 * x, [pixels])(3 * pixels).tolist() == [6.0] * 4
 
 
 class Darker(RandomFlip):
@@ -162,24 +181,20 @@ def test_transforms_of_others_are_called_for_every_batch() -> None:
 def test_frozen_layers_by_a_graph_are_the_plain_ones(name: str, mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """With other images, with weights that were written to since, and where the last layers train."""
     backbone, pixels = lived_in(name, "torch").cuda(), images().cuda()
-    capture = cuda_graph.capture
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
 
     def agree(pixels: Tensor) -> None:
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
-            got = backbone(pixels)
-            assert graphs(backbone) == 1
-            backbone.forget()
-            monkeypatch.setattr(cuda_graph, "capture", lambda *_: (_ for _ in ()).throw(RuntimeError("refused")))
             plain = backbone(pixels)
             assert graphs(backbone) == 0
-            monkeypatch.setattr(cuda_graph, "capture", capture)
-            backbone.forget()
+            recorded = backbone(pixels)
+            assert graphs(backbone) == 1
             backbone(pixels.flip(0))
             again = backbone(pixels)
         tolerance = (0.02 if mixed else 1e-5) * float(plain.detach().abs().max())
-        torch.testing.assert_close(got, plain, rtol=0, atol=tolerance)
+        torch.testing.assert_close(recorded, plain, rtol=0, atol=tolerance)
         torch.testing.assert_close(again, plain, rtol=0, atol=tolerance)
+        backbone.forget()
 
     agree(pixels)
     agree(pixels.flip(3))

@@ -1,6 +1,8 @@
 """A list of augmentations applied to a batch, with draws that depend on the sample alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +10,14 @@ from torch import Tensor, nn
 from lightning_tl import draws
 from lightning_tl.augment.base import Augmentation, Geometric, Params, as_float, as_type
 from lightning_tl.augment.random_flip import RandomFlip
-from lightning_tl.augment.recorded import Recorded
 from lightning_tl.augment.resample import compose, resample
+from lightning_tl.cuda_graph import Recorder
 from lightning_tl.errors import InputError
 
 Drawn = tuple[Augmentation, Params]
+
+OURS = "lightning_tl.augment."
+"""Modules whose transforms are functions of images and draws alone."""
 
 
 class AugmentationPipeline(nn.Module):
@@ -38,7 +43,7 @@ class AugmentationPipeline(nn.Module):
                 )
         self.transforms = nn.ModuleList(transforms)
         self.fused = fused
-        self._recorded = Recorded()
+        self._recorder = Recorder()
 
     def draw(self, index: Tensor, seed: int, epoch: int, dtype: torch.dtype = torch.float32) -> list[Params]:
         """The parameters of every transform for these samples: a function of the arguments alone.
@@ -89,14 +94,28 @@ class AugmentationPipeline(nn.Module):
         Returns:
             Float images in [0, 255] of the same shape.
         """
-        keys = self._keys(seed, epoch)
-        recorded = self._recorded(self._augment, self._augmentations(), self.fused, images, index, keys)
-        return self._augment(images, index, keys) if recorded is None else recorded
+        recorded = self._by_a_graph(images, index, seed, epoch) if images.is_cuda else None
+        if recorded is not None:
+            return recorded
+        return self.apply(images, self.draw(index, seed, epoch, _type_of_draws(images)))
 
-    def _augment(self, images: Tensor, index: Tensor, keys: Sequence[int | Tensor]) -> Tensor:
-        """See ``forward``."""
-        images_float = torch.float64 if images.dtype == torch.float64 else torch.float32
-        return self.apply(images, self._draw(index, keys, images_float))
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AugmentationPipeline":
+        """What ``to`` and its like do: elsewhere, graphs are others."""
+        self._recorder.clear()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _by_a_graph(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor | None:
+        """See ``forward``; None where there can be no graph: others' code may do in Python what no graph repeats."""
+        transforms = self._augmentations()
+        ours = all(type(transform).__module__.startswith(OURS) for transform in transforms)
+        if not transforms or not ours or type(self) is not AugmentationPipeline:
+            return None
+
+        def augment(images: Tensor, index: Tensor, keys: Tensor) -> Tensor:
+            return self.apply(images, self._draw(index, keys.unbind(), _type_of_draws(images)))
+
+        case = (self.fused, *((type(transform), *_arguments(transform)) for transform in transforms))
+        return self._recorder(augment, (images, index), self._keys(seed, epoch), case)
 
     def _keys(self, seed: int, epoch: int) -> list[int]:
         """Of each transform's stream."""
@@ -121,6 +140,21 @@ class AugmentationPipeline(nn.Module):
             else:
                 groups.append([item])
         return groups
+
+
+def _type_of_draws(images: Tensor) -> torch.dtype:
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
+def _arguments(transform: Augmentation) -> tuple[Hashable, ...]:
+    """Of its constructor, as its attributes are now."""
+    values = (getattr(transform, name) for name in _names(type(transform)))
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
+
+
+@cache
+def _names(kind: type[Augmentation]) -> tuple[str, ...]:
+    return tuple(signature(kind).parameters)
 
 
 def _fits(group: list[Drawn], transform: Augmentation) -> bool:
