@@ -114,7 +114,8 @@ def _calls(net: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor) -> li
         alone = args[0] if len(args) == 1 and not kwargs else None
         calls.append(_Call(module, begun.pop(), next(clock), alone, output))
 
-    inner = [module for module in net.modules() if module is not net]
+    # TorchScript's modules take no hooks.
+    inner = [module for module in net.modules() if module is not net and not isinstance(module, torch.jit.ScriptModule)]
     handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in inner]
     handles += [module.register_forward_hook(after, with_kwargs=True) for module in inner]
     try:

@@ -4,6 +4,7 @@ They are no other kernels than before: what a graph saves is the time in which a
 """
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -15,8 +16,12 @@ from torch import Tensor
 WARM_UP = 3
 """Runs before the one that is recorded, in which libraries choose their kernels and take their memory; torch's own
 number in ``torch.cuda.make_graphed_callables``."""
+MUST_NOT_BREAK_OFF = not hasattr(getattr(torch._C, "_CUDAGraph", None), "capture_end_pre")
+"""Whether this is a torch whose allocator, after a recording that was broken off, believes that it still goes on."""
 GRAPHS_KEPT = 4
 """Of one function, for so many cases; each has memory of its own."""
+_one_at_a_time = Lock()
+"""Held while a graph is made: whether waiting is an error is a setting of the whole process."""
 
 
 def offered(x: Tensor) -> bool:
@@ -42,18 +47,26 @@ class Graph:
         self._inputs = [tensor.clone() for tensor in inputs]
         here, beside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(here)
-        with torch.cuda.stream(beside):
-            for _ in range(WARM_UP):
-                function(*self._inputs)
-            with _no_waiting():
-                function(*self._inputs)
-        here.wait_stream(beside)
+        try:
+            with torch.cuda.stream(beside):
+                for _ in range(WARM_UP):
+                    function(*self._inputs)
+                if MUST_NOT_BREAK_OFF:
+                    with _no_waiting():
+                        function(*self._inputs)
+        finally:
+            here.wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
         _forget_workspaces()
-        # Other threads, as the one that pins a loader's batches, may go on meanwhile.
-        with torch.cuda.graph(self._graph, stream=beside, capture_error_mode="thread_local"):
-            self._output = function(*self._inputs)
-        _forget_workspaces()
+        try:
+            # Other threads, as the one that pins a loader's batches, may go on meanwhile.
+            with (
+                torch.cuda.stream(here),  # to which a recording that is broken off must come back
+                torch.cuda.graph(self._graph, stream=beside, capture_error_mode="thread_local"),
+            ):
+                self._output = function(*self._inputs)
+        finally:
+            _forget_workspaces()
 
     def __call__(self, *given: Tensor) -> Tensor:
         """What the function gives for these."""
@@ -77,16 +90,13 @@ def capture(function: Callable[..., Tensor], inputs: Sequence[Tensor], kept: Seq
     Raises:
         RuntimeError: something of it cannot be recorded, as what waits for the device.
     """
-    with torch.cuda.device(inputs[0].device):
+    with _one_at_a_time, torch.cuda.device(inputs[0].device):
         return Graph(function, inputs, kept)
 
 
 @contextmanager
 def _no_waiting() -> Iterator[None]:
-    """Whatever waits for a device meanwhile raises RuntimeError.
-
-    A recording that is broken off by it would leave torch 2.11's allocator believing that it still goes on.
-    """
+    """Whatever waits for a device meanwhile raises RuntimeError, in other threads too."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, that it does not find everything
@@ -107,8 +117,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self._graphs: dict[Hashable, Callable[..., Tensor] | None] = {}
-        self._seen: Hashable = None
-        self._numbers: tuple[tuple[int, ...], Tensor] = ((), torch.empty(0))
+        self._seen: deque[Hashable] = deque(maxlen=GRAPHS_KEPT)
+        self._numbers: tuple[tuple[int, ...], Tensor] = ((), torch.empty(0, device="cpu"))
 
     def __call__(
         self, function: Callable[..., Tensor], inputs: Sequence[Tensor], numbers: Sequence[int], case: Hashable = ()
@@ -125,8 +135,8 @@ class Recorder:
             return None
         kinds = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in inputs]
         case = (case, torch.is_autocast_enabled("cuda"), *kinds)
-        if case not in self._graphs and case != self._seen:  # it may never come again
-            self._seen = case
+        if case not in self._graphs and case not in self._seen:  # it may never come again
+            self._seen.append(case)
             return None
         given = (*inputs, self._on(inputs[0].device, tuple(numbers)))
         graph = self._graphs.pop(case) if case in self._graphs else _graph(function, given)
@@ -145,7 +155,7 @@ class Recorder:
 
     def _on(self, device: torch.device, numbers: tuple[int, ...]) -> Tensor:
         if self._numbers[0] != numbers or self._numbers[1].device != device:
-            pinned = torch.tensor(numbers, pin_memory=device.type == "cuda")  # so that sending waits for nothing
+            pinned = torch.tensor(numbers, device="cpu", pin_memory=device.type == "cuda")  # sending waits for nothing
             self._numbers = numbers, pinned.to(device, non_blocking=True)
         return self._numbers[1]
 

@@ -1,11 +1,12 @@
 """What is computed from a network's tensors, as one value: as long as it is the same, nothing need be computed anew."""
 
 from itertools import chain, compress, repeat
-from operator import attrgetter, contains, itemgetter, methodcaller, not_
+from operator import attrgetter, contains, methodcaller, not_
 from typing import Any
 
 from torch import Tensor, nn
 
+_TRAINING = methodcaller("get", "training")  # which TorchScript's modules do not keep there
 _REQUIRES_GRAD, _VERSION, _VALUES = attrgetter("requires_grad"), attrgetter("_version"), methodcaller("values")
 
 
@@ -43,7 +44,7 @@ class Fingerprint:
             *map(id, held),
             *map(len, self._hooks),
             *map(contains, self._own, repeat("forward")),
-            *map(itemgetter("training"), self._own),
+            *map(_TRAINING, self._own),
             *[own["eps"] for own in self._norms],
             *trains,
             *map(Tensor.data_ptr, numbers),

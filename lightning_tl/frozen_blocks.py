@@ -1,6 +1,7 @@
 """The blocks of a network that are convolutions alone, in oneDNN's memory layout for as long as they are folded."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 from typing import NamedTuple, cast
 
 import torch
@@ -49,7 +50,7 @@ class FrozenBlocks(nn.Sequential):
         if input.device.type != "cpu":
             return super().forward(input)  # type: ignore[no-untyped-call, no-any-return]
         x = input
-        for module, block in zip(self, self.blocks, strict=True):
+        for module, block in zip(self, chain(self.blocks, repeat(None)), strict=False):  # more may have been appended
             dtype = None if block is None or block.modules[0] is not module else block.computes_in(x)
             x = module(to_plain(x) if dtype is None else to_blocked(x, dtype))
         return x if input.is_mkldnn else to_plain(x)

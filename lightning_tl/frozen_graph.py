@@ -1,5 +1,6 @@
 """The frozen beginning of a network as one graph, where that can be had and is proven equal to its layers."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock, RLock
@@ -52,7 +53,7 @@ class FrozenGraph:
         self._modules: tuple[nn.Module, ...] = ()
         self._fingerprint: list[Any] = []
         self._chain: tuple[nn.Module, ...] | None = None
-        self._seen: tuple[Any, ...] | None = None
+        self._seen: deque[tuple[Any, ...]] = deque(maxlen=GRAPHS_KEPT)
         self._graphs: dict[tuple[Any, ...], Graph | None] = {}
         self.lock = RLock()
 
@@ -99,19 +100,23 @@ class FrozenGraph:
         """A graph for batches like ``x``, made where there is none; None where there can be none."""
         if not self._is_as_it_was(fingerprint):
             self._graphs.clear()
-            self._seen, self._chain = None, None
+            self._seen.clear()
+            self._chain = None
             self._modules, self._fingerprint = tuple(self.net.modules()), fingerprint
         shape = (x.shape, x.stride(), x.dtype, x.device, computed_in(x))
         if shape in self._graphs:
             graph = self._graphs.pop(shape)
         else:
-            if x.is_cuda and shape != self._seen:  # the same kernels, so that it may wait for a second one of its kind
-                self._seen = shape
+            if x.is_cuda and shape not in self._seen:  # the same kernels, so that it may wait for another of its kind
+                self._seen.append(shape)
                 return None
             with unheard(self._modules):
                 if self._chain is None:
                     self._chain = frozen_chain(self.net, run, x[:1].detach().clone())
-                graph = _proven_graph(self._chain, x, run) if self._chain else None
+                try:
+                    graph = _proven_graph(self._chain, x, run) if self._chain else None
+                except torch.OutOfMemoryError:  # of a GPU on which the batch alone just fits
+                    graph = None
         self._graphs[shape] = graph  # as the last, which goes last
         if len(self._graphs) > GRAPHS_KEPT:
             del self._graphs[next(iter(self._graphs))]

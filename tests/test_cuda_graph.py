@@ -67,6 +67,15 @@ def test_what_comes_once_is_not_recorded(recordings: Recordings) -> None:
     assert not recordings.shapes
 
 
+def test_kinds_that_take_turns_are_recorded(recordings: Recordings) -> None:
+    """As a full and a partial batch do in a short epoch."""
+    recorder = Recorder()
+    for _ in range(3):
+        for count in (32, 8):
+            recorder(scaled, [torch.ones(count)], [2])
+    assert [shape[0] for shape in recordings.shapes] == [32, 8]
+
+
 def test_those_used_last_are_kept(recordings: Recordings) -> None:
     recorder = Recorder()
     for count in (*range(1, GRAPHS_KEPT + 1), 1, GRAPHS_KEPT + 1, 1):

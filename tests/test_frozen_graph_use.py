@@ -187,6 +187,15 @@ def test_torch_is_left_as_it_was_and_nothing_is_said() -> None:
     assert torch.jit.onednn_fusion_enabled() == before  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_layer_of_torchscript_may_be_among_the_others() -> None:
+    """Whose modules keep neither tensors nor their mode where others do."""
+    backbone = lived_in("torchvision/mobilenet_v2")
+    wanted = backbone(images())
+    backbone.net.features.append(torch.jit.script(nn.Identity()))  # type: ignore[operator, union-attr]
+    torch.testing.assert_close(backbone(images()), wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_pruned_layers_are_computed_with_what_is_left_of_them() -> None:
     """Whose weight is then no parameter of theirs."""
     backbone = lived_in("torchvision/mobilenet_v2")
