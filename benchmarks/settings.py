@@ -97,5 +97,5 @@ class Settings:
         """Numbers for a look in five minutes on 2 cores: smaller images and fewer of everything."""
         return replace(
             self, image_size=96, batch_size=16, rounds=3, steps=4, skip=1, warmup=2, images=96, val_images=32,
-            files=160, epochs=3, budget=200.0,
+            files=160, epochs=3, budget=120.0,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,16 +22,6 @@ torch.set_warn_always(True)
 ImageFolderFactory = Callable[..., Path]
 
 CACHE = "LIGHTNING_TL_CACHE"
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where files are handed out whole, the longest goes first."""
-    if config.getoption("dist") != "loadfile":
-        return None
-    from scheduling import LongestFirst
-
-    return LongestFirst(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
