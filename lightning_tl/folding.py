@@ -188,7 +188,11 @@ def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
 
 
 def _is_better_joined(weight: Tensor) -> bool:
-    """On a CPU. A GPU would start sixteen small kernels more for each pair, to save three passes over small maps."""
+    """On a CPU.
+
+    A GPU would start some sixteen small kernels more for each pair, to save three passes over small maps: they are
+    counted, and what they cost was not measured.
+    """
     return weight.device.type == "cpu" and computed_in(weight) in (torch.float32, torch.float64)
 
 

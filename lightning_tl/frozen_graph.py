@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_tl import cuda_graph, onednn_graph
 from lightning_tl.chain import bypassed, frozen_chain, unheard
 from lightning_tl.foldable import PROOF_TOLERANCE
+from lightning_tl.onednn_graph import Graph
 from lightning_tl.relu6 import computed_in
 
 WORTH = 2**16
@@ -29,8 +30,6 @@ GRAPHS_KEPT = 4
 """For so many shapes of a batch; each has memory of its own, and the weights as oneDNN prepares them."""
 _one_at_a_time = Lock()
 """Held while a graph is made: which fusion TorchScript uses is a setting of the whole process."""
-
-Graph = Callable[[Tensor], Tensor]
 
 
 class FrozenGraph:

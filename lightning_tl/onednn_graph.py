@@ -23,6 +23,7 @@ from lightning_tl.padding import SameConv2d, same_padded
 from lightning_tl.relu6 import CEILING, computed_in
 
 Graph = Callable[[Tensor], Tensor]
+"""From images, (batch, 3, height, width), to what the modules give for them."""
 
 
 def offered(x: Tensor, weight: Tensor) -> bool:

@@ -199,6 +199,7 @@ def test_frozen_layers_by_a_graph_are_the_plain_ones(name: str, mixed: bool, mon
         if trained:
             wanted, got = (torch.autograd.grad(value.float().square().sum(), trained) for value in (plain, recorded))
             for mine, theirs in zip(got, wanted, strict=True):
+                # bfloat16 has eight bits, and kernels that add in another order change the last of them in every layer
                 assert (mine - theirs).norm() <= (0.05 if mixed else 1e-3) * theirs.norm()
         torch.testing.assert_close(recorded, plain, rtol=0, atol=tolerance)
         torch.testing.assert_close(again, plain, rtol=0, atol=tolerance)
