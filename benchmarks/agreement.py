@@ -14,6 +14,8 @@ from math import sqrt
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from benchmarks.frameworks import Framework
 
 SHARED = {"float32": 1e-3, "mixed": 1e-1}
@@ -44,8 +46,7 @@ def compare_shared(
     verdicts = []
     for framework in frameworks:
         if reference is not None and framework.key in losses and framework.key != reference:
-            pairs = list(zip(losses[framework.key], losses[reference], strict=True))
-            error = max(abs(ours - theirs) / abs(theirs) for ours, theirs in pairs)
+            error = shared_error(losses[framework.key], losses[reference])
             verdicts.append(_verdict(framework, phase, "shared draws", reference, error, SHARED[framework.precision]))
     return verdicts
 
@@ -61,6 +62,12 @@ def compare_own(
             error, bound = own_bound(losses[framework.key], losses[reference], MARGIN[framework.precision])
             verdicts.append(_verdict(framework, phase, "own draws", reference, error, bound))
     return verdicts
+
+
+def shared_error(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The largest relative difference of a step's loss; NaN where any loss is."""
+    pairs = zip(ours, theirs, strict=True)
+    return float(np.max([abs(a - b) / abs(b) for a, b in pairs]))  # Python's max passes over a NaN
 
 
 def own_bound(ours: Sequence[float], theirs: Sequence[float], margin: float) -> tuple[float, float]:

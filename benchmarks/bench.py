@@ -14,7 +14,7 @@ from benchmarks.alive import alive
 from benchmarks.frameworks import CEILINGS, Framework
 from benchmarks.growth import growth
 from benchmarks.loading import loading
-from benchmarks.machine import describe_machine, versions
+from benchmarks.machine import commit, describe_machine, versions
 from benchmarks.means import means
 from benchmarks.prepare import Ground
 from benchmarks.rounds import Group, Sample
@@ -65,7 +65,7 @@ def run(
     began, machine = time.perf_counter(), describe_machine(ground.settings.threads, ground.settings.accelerator)
     absent = {f.key: f"{f.needs} is not installed" for f in frameworks if not f.installed}
     present = [framework for framework in frameworks if framework.installed]
-    content: dict[str, Any] = {"machine": machine}
+    content: dict[str, Any] = {"machine": machine, "commits": [commit()]}
     counting: list[Framework] = []
     end = began + (ground.settings.budget or float("inf"))
 
@@ -78,7 +78,7 @@ def run(
             verdicts = [*findings.verdicts, *_own_losses(findings, present)]
             refused = agreement.refused(verdicts)
             counting = [f for f in present if f.key not in refused and f.key not in findings.group.failed]
-            content |= _content(ground, findings, counting, absent, refused, verdicts)
+            content |= report(ground, findings, counting, absent, refused, verdicts)
             keep(so_far())
     for measure in [measure for measure in PARTS if measure in measures]:
         block, part = PARTS[measure]
@@ -138,7 +138,7 @@ def _needed_ceilings(frameworks: Sequence[Framework]) -> list[Framework]:
     return [c for c in CEILINGS if c.precision in precisions and c.options["compile"] <= compiled]
 
 
-def _content(
+def report(
     ground: Ground,
     findings: Findings,
     counting: Sequence[Framework],
@@ -146,7 +146,16 @@ def _content(
     refused: dict[str, str],
     verdicts: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The report without the parts that have processes of their own."""
+    """The content of benchmark.json without machine and the parts that have processes of their own.
+
+    Args:
+        ground: of the run.
+        findings: what was measured.
+        counting: the frameworks whose figures count.
+        absent: key to why it did not take part.
+        refused: key to why its figures do not count.
+        verdicts: on the losses.
+    """
     samples = findings.samples
     rows = {place: _rows(samples, place, counting) for place in samples}
     noise = [sample for found in samples.values() for series in found.values() for sample in series]
@@ -175,19 +184,16 @@ def _typical_and_worst(shares: Sequence[float]) -> list[float]:
 def _rows(
     samples: dict[tuple[str, str], dict[str, list[Sample]]], place: tuple[str, str], counting: Sequence[Framework]
 ) -> list[dict[str, Any]]:
-    """Rows of a phase and source; the ceiling of images from files is that of images in memory, in other rounds."""
-    phase, source = place
-    bare = samples.get((phase if phase in PHASES else "head", "resident"), {}) if source == "resident" else {}
+    """Rows of a phase and source, beside the bare network's of the same rounds, which has none from files."""
     keys = {ceiling.key for ceiling in CEILINGS}
-    return make_rows(phase, source, samples[place], counting, {k: v for k, v in bare.items() if k in keys})
+    return make_rows(*place, samples[place], counting, {k: v for k, v in samples[place].items() if k in keys})
 
 
 def _ceilings(samples: dict[tuple[str, str], dict[str, list[Sample]]]) -> list[dict[str, Any]]:
     rows = []
-    for phase in PHASES:
-        found = samples.get((phase, "resident"), {})
+    for (phase, source), found in samples.items():
         own = [ceiling for ceiling in CEILINGS if ceiling.key in found]
-        rows += [{**row, "fraction_of_ceiling": 1.0} for row in make_rows(phase, "resident", found, own, {})]
+        rows += [{**row, "fraction_of_ceiling": 1.0} for row in make_rows(phase, source, found, own, {})]
     return [{k: v for k, v in row.items() if "keras" not in k and k != "ratio_spread"} for row in rows]
 
 

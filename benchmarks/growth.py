@@ -24,9 +24,9 @@ def growth(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[],
     settings = ground.settings
     chosen = _chosen(frameworks, quick=bool(settings.budget))
     return [
-        partial(_measured, ground, chosen, name, _value(settings, name, factor))
+        partial(_measured, ground, chosen, name, value)
         for name, factors in GROWTH.items()
-        for factor in ((min(factors), max(factors)) if settings.budget else factors)
+        for value in _values(settings, name, (min(factors), max(factors)) if settings.budget else factors)
     ]
 
 
@@ -41,6 +41,11 @@ def _measured(ground: Ground, chosen: Sequence[Framework], name: str, value: int
         for framework in chosen
         if framework.key in found
     ]
+
+
+def _values(settings: Settings, name: str, factors: Sequence[float]) -> list[int]:
+    """The setting times each factor, each value once: small settings round to the same."""
+    return list(dict.fromkeys(_value(settings, name, factor) for factor in factors))
 
 
 def _value(settings: Settings, name: str, factor: float) -> int:

@@ -20,13 +20,13 @@ def busy_seconds(cores: Collection[int]) -> float:
 
 
 def family_seconds(pid: int) -> float:
-    """Processor seconds of a process and its children."""
+    """Processor seconds of a process and its children, those among them that have ended and were waited for."""
     try:
         children = [int(c) for path in Path(f"/proc/{pid}/task").glob("*/children") for c in path.read_text().split()]
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS + sum(family_seconds(child) for child in children)
+    return sum(map(int, fields[11:15])) / TICKS + sum(family_seconds(child) for child in children)
 
 
 def all_cores() -> tuple[int, ...]:

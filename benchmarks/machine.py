@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,8 +26,6 @@ PACKAGES = (
 SAME = ("cpu", "vector_units", "cores", "threads", "memory_gb", "os", "python", "gpu")
 """What must be equal for two runs to be of one machine."""
 UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-BLOCKS = ("validation", "startup", "loading", "time_to_accuracy", "growth", "scaling", "means")
-"""Of measures beside the rows, which a run may leave to an earlier one."""
 
 
 class DifferentMachinesError(ValueError):
@@ -73,6 +72,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def commit() -> str:
+    """Of this working tree, with ``-dirty`` where files differ from it; ``unknown`` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        asked = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return asked.stdout.strip()
+
+
 def require_same_machine(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     """Raise DifferentMachinesError, naming every difference, unless both reports are of one machine."""
     differences = [
@@ -84,63 +93,6 @@ def require_same_machine(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
         raise DifferentMachinesError(
             f"runs on different machines are not compared: {'; '.join(differences)}. Measure again on one machine."
         )
-
-
-def merge(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """The blocks of ``new``, and those of ``old`` that were not measured anew; of rows, framework by framework.
-
-    Raises:
-        DifferentMachinesError: they are of different machines, versions or settings.
-    """
-    require_same_machine(new, old)
-    for block in ("versions", "settings", "weights"):
-        require_same_block(block, new, old, bool(new.get("time_to_accuracy")))
-    again = [block for block in TABLES if new.get(block) and old.get(block)]
-    tables = {"rows": old["rows"], **{block: _joined(new[block], old[block]) for block in again}}
-    refused = {item["framework"] for item in new["refused"]}
-    asked = refused | {f"{row['framework']} {row['precision']}" for row in (*new["rows"], *new.get("agreement", ()))}
-    tables["refused"] = [*new["refused"], *(item for item in old["refused"] if item["framework"] not in asked)]
-    tables["rows"] = [row for row in tables["rows"] if f"{row['framework']} {row['precision']}" not in refused]
-    kept = any("earlier" in row for row in tables["rows"])
-    earlier = {"earlier_load": old.get("earlier_load", old["load"])} if kept else {}
-    measured = {key: value for key, value in new.items() if value not in ({}, [])}
-    if not new["rows"]:  # the load is that of the rows
-        measured.pop("load", None)
-    lent = [block for block in BLOCKS if new["rows"] and old.get(block) and block not in measured]
-    lent = sorted({*lent, *(block for block in old.get("lent", ()) if block not in measured)})
-    return {**earlier, **old, **measured, **tables, "lent": lent}
-
-
-def require_same_block(block: str, new: Mapping[str, Any], old: Mapping[str, Any], accuracy: bool) -> None:
-    """Raise DifferentMachinesError where ``block`` of two reports differs, naming what does.
-
-    ``accuracy``: whether the time to an accuracy is measured anew, on which some settings have an effect alone.
-    """
-    free = FOR_ACCURACY if accuracy else ()
-    differs = [
-        f"{name} {new[block].get(name)} against {old[block].get(name)}"
-        for name in {**new[block], **old[block]}
-        if name not in free and new[block].get(name) != old[block].get(name)
-    ]
-    if differs:
-        raise DifferentMachinesError(f"reports with different {block} are not joined: {', '.join(differs)}.")
-
-
-FOR_ACCURACY = ("accuracy", "epochs")
-"""Settings that the time to an accuracy alone depends on; they may change where that is measured anew."""
-
-TABLES = ("rows", "validation", "ceiling", "agreement")
-"""Blocks that are joined row by row."""
-
-
-def _joined(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All of ``new``, after those rows of ``old`` that ``new`` has no counterpart of, marked as ``earlier``."""
-
-    def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in ("framework", "precision", "phase", "source", "kind"))
-
-    measured = {place(row) for row in new}
-    return [*({**row, "earlier": True} for row in old if place(row) not in measured), *new]
 
 
 def _cpuinfo(name: str) -> str:

@@ -66,7 +66,12 @@ def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names
             error_kw={"ecolor": "black", "capsize": 2, "linewidth": 0.8},
         )
         ratio = row["ratio_to_fastest_keras"]
-        label = f"{speed:.0f}" if ratio is None or row["family"] == "keras" else f"{speed:.0f}  ({ratio:.1f} x Keras)"
+        star = " *" if row.get("earlier") else ""
+        label = (
+            f"{speed:.0f}{star}"
+            if ratio is None or row["family"] == "keras"
+            else f"{speed:.0f}{star}  ({ratio:.1f} x Keras)"
+        )
         axes.text(max(row["rounds"]) + 0.02 * widest, height, label, va="center", fontsize=8, bbox=BEHIND, zorder=3)
     for precision, style in (("float32", "-"), ("mixed", "--")):
         top = _ceiling(content, place, precision)
@@ -102,6 +107,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _ceiling(content: Mapping[str, Any], place: tuple[str, str], precision: str) -> float:
     """Speed of the bare network where the panel has one: from files it has none."""
-    phase = "head" if place[0] == "predict" else place[0]
-    found = [row for row in content["ceiling"] if (row["phase"], row["precision"]) == (phase, precision)]
-    return max((row["images_per_second"] for row in found), default=0.0) if place[1] == "resident" else 0.0
+    found = [
+        row for row in content["ceiling"] if (row["phase"], row["source"], row["precision"]) == (*place, precision)
+    ]
+    return max((row["images_per_second"] for row in found), default=0.0)

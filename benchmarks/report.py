@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.joining import TABLES
 from benchmarks.machine import has_bfloat16
+from benchmarks.settings import PREFETCHED
 from benchmarks.targets import all_targets
 
 Content = Mapping[str, Any]
@@ -43,6 +45,7 @@ def to_markdown(content: Content) -> str:
         *_left_out(content),
         "## Versions",
         ", ".join(f"{name} {number}" for name, number in content["versions"].items()),
+        f"Of commit {', '.join(content['commits'])}." if "commits" in content else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -67,11 +70,18 @@ def _machine(content: Content) -> str:
         f"measurement and {most_other:.0%} in the worst; frameworks that should have been idle {idle:.1%} and "
         f"{most_idle:.0%}."
     )
+    if any(row.get("earlier") for block in TABLES for row in content.get(block, ())):
+        lines.append("Rows with * are of an earlier run on this machine, and so are their ratios.")
     if "earlier_load" in content:
+        worst = content["earlier_load"]["other_programs"][1]
+        lines.append(f"In that run's worst measurement other programs took {worst:.0%}.")
+    if settings["skip"] <= PREFETCHED * settings["threads"]:
         lines.append(
-            "Rows with * are of an earlier run on this machine, and so are their ratios; in its worst measurement "
-            f"other programs took {content['earlier_load']['other_programs'][1]:.0%}."
+            f"Loaders of torch's, those of plain-lightning and fastai, had prepared {PREFETCHED * settings['threads']} "
+            "batches while others were measured; what is not skipped of them came sooner than it could be loaded."
         )
+    if content.get("further"):
+        lines.append(f"Measured in further runs on this machine: {', '.join(content['further'])}.")
     if content.get("lent"):
         lines.append(f"These tables are of an earlier run on this machine as a whole: {', '.join(content['lent'])}.")
     if max(other, idle) > NOISE:
@@ -127,7 +137,8 @@ def _tables(content: Content) -> list[str]:
 def _speeds(rows: Sequence[Content]) -> str:
     return _table(
         {
-            "framework": f"{row['framework']} *" if row.get("earlier") else row["framework"],
+            **({"earlier": True} if row.get("earlier") else {}),
+            "framework": row["framework"],
             "precision": row["precision"],
             "images/s": row["images_per_second"],
             "spread": f"{row['spread']:.1%}",
@@ -143,7 +154,10 @@ def _speeds(rows: Sequence[Content]) -> str:
 def _blocks(content: Content) -> list[str]:
     """The measures with processes of their own, where they were taken."""
     titles = {
-        "startup": "Start-up: seconds from the start of a process (lightning-tl's is imported as by its command)",
+        "startup": (
+            "Start-up: seconds from the start of a process, of fine-tuning's first step from the start of its phase "
+            "(lightning-tl is imported as by its command)"
+        ),
         "loading": "From files against from memory, in the same rounds",
         "time_to_accuracy": "Time to an accuracy on held-out images, validation and compilation included",
         "growth": "How speed and memory grow",
@@ -171,7 +185,12 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     if not rows:
         return "none"
     header = [name for name in rows[0] if name != "earlier"]
-    lines = [header, ["---"] * len(header), *([_cell(row[name]) for name in header] for row in rows)]
+    cells = [[_cell(row[name]) for name in header] for row in rows]
+    starred = [
+        [f"{first} *", *others] if row.get("earlier") else [first, *others]
+        for row, (first, *others) in zip(rows, cells, strict=True)
+    ]
+    lines = [header, ["---"] * len(header), *starred]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -15,6 +15,8 @@ AUGMENT: list[dict[str, Any]] = [
 DROPOUT = 0.2
 UNFREEZE_LAST = 20
 PHASES = ("head", "finetune")
+PREFETCHED = 2
+"""Batches that each process of torch's ``DataLoader`` prepares in advance."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Settings:
         threads: of each framework.
         rounds: how often each framework is measured, one after the other.
         steps: measured in one round.
-        skip: steps before them in each round, not measured: caches, clocks and loaders settle.
+        skip: steps before them in each round, not measured: caches and clocks settle, and what a loader has prepared
+            while others were measured is used up, see ``prepared``.
         warmup: steps before the first round; compilation happens here.
         images: training images held in memory, a multiple of ``batch_size``.
         val_images: held-out images in memory.
@@ -46,7 +49,7 @@ class Settings:
     threads: int = field(default_factory=lambda: len(all_cores()))
     rounds: int = 7
     steps: int = 10
-    skip: int = 3
+    skip: int = field(default_factory=lambda: PREFETCHED * len(all_cores()) + 1)
     warmup: int = 4
     images: int = 320
     val_images: int = 96
@@ -66,6 +69,16 @@ class Settings:
             raise ValueError(f"{', '.join(low) or 'image_size'}: too small. Received: {self}.")
         if self.accelerator not in ("cpu", "gpu"):
             raise ValueError(f"--accelerator: one of cpu, gpu is needed. Received: {self.accelerator}.")
+
+    @property
+    def prepared(self) -> int:
+        """Batches that a loader with a process for each thread has ready after a pause."""
+        return PREFETCHED * self.threads
+
+    @property
+    def steps_of_a_fit(self) -> int:
+        """Steps of a fit that is measured in every round, and batches that are prepared beyond them."""
+        return self.warmup + 1 + self.rounds * (self.skip + self.steps) + self.prepared
 
     @property
     def batches(self) -> int:

@@ -1,5 +1,6 @@
 """What a finished fit writes into its run folder."""
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def finish_fit(
     Returns:
         The contents of results.json.
     """
-    classifier.saver.load_weights(run_folder / "checkpoints" / BEST)
+    best = run_folder / "checkpoints" / BEST
+    classifier.saver.load_weights(best)
     splits = dict.fromkeys(("val", source.test_split))
     batches = [Batches(source, split, config.data, classifier.drawn, config.seed) for split in splits]
     predictions = collect(classifier.model, batches, config.model.label_smoothing)
@@ -50,6 +52,7 @@ def finish_fit(
         source.class_names,
         classifier.weights_record,
         config.seed,
+        hashlib.sha256(best.read_bytes()).hexdigest(),
     )
     remove_pictures(run_folder)
     write_predictions(run_folder / "predictions.csv", predictions, source.samples, source.class_names)

@@ -129,8 +129,13 @@ def results(
     classes: Sequence[str],
     weights: Mapping[str, str],
     seed: int,
+    checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """The contents of results.json; ``predictions`` are those of the split that ``test`` speaks of."""
+    """The contents of results.json; ``predictions`` are those of the split that ``test`` speaks of.
+
+    ``checkpoint`` is the SHA-256 of the file whose weights have predicted, if they were in one: a run that is resumed
+    and does not come to its end leaves the results of its earlier end beside a newer best checkpoint.
+    """
     test = {
         "accuracy": predictions.accuracy(),
         "f1": predictions.f1(),
@@ -145,6 +150,7 @@ def results(
         "framework": "lightning",
         "versions": {package: version(package) for package in PACKAGES},
         "seed": seed,
+        "checkpoint_sha256": checkpoint,
     }
 
 

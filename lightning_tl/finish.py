@@ -22,6 +22,7 @@ from lightning_tl.evaluate import (
 from lightning_tl.pictures import remove_pictures, write_pictures
 from lightning_tl.runfolder import BEST
 from lightning_tl.saving import BestCheckpoint
+from lightning_tl.weights import sha256
 
 
 def finish_fit(
@@ -60,7 +61,10 @@ def finish_fit(
     predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
     splits = [data.samples[index].split for index in predictions.index]
     tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
-    values = results(tested, data.test_split, phases, model.class_names, model.weights_record, model.seed)
+    checkpoint = None if weights is None else sha256(weights)
+    values = results(
+        tested, data.test_split, phases, model.class_names, model.weights_record, model.seed, checkpoint
+    )
     if trainer.is_global_zero:
         remove_pictures(run_folder)  # of an earlier end of this run: other weights had predicted
         write_predictions(run_folder / "predictions.csv", predictions, data.samples, model.class_names)

@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench import MEASURES, run  # noqa: E402
 from benchmarks.frameworks import FRAMEWORKS, quick, select  # noqa: E402
-from benchmarks.machine import describe_machine, has_bfloat16, merge, require_same_block, require_same_machine  # noqa: E402
+from benchmarks.joining import NEEDED, merge, require_same_block  # noqa: E402
+from benchmarks.machine import describe_machine, has_bfloat16, require_same_machine  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
 from benchmarks.readme import with_summary  # noqa: E402
@@ -70,7 +71,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     unfinished = options.output / "benchmark.partial.json"
 
     def keep(content: dict[str, Any]) -> None:
-        write_text(unfinished, json.dumps(content, indent=1) + "\n")
+        lent = merge(content, old) if old else content  # the old may be the very file that is written
+        write_text(unfinished, json.dumps(lent, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         ground = prepare(settings, Path(folder), options.data, options.weights)
@@ -81,11 +83,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """An earlier benchmark.json. Raises ValueError where it cannot be read."""
+    """An earlier benchmark.json. Raises ValueError where it cannot be read, or is something else."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ValueError(f"--merge: a benchmark.json is needed. Received: {path} ({error}).") from error
+    missing = [block for block in NEEDED if block not in content]
+    if missing:
+        raise ValueError(f"--merge: a benchmark.json is needed. Received: {path}, without {', '.join(missing)}.")
+    return content
 
 
 def write(content: dict[str, Any], folder: Path) -> None:

@@ -11,7 +11,8 @@ install_project() {
     stamp=".venv/installed-${extras//,/-}"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return 0; fi
     echo "Installing into .venv (the first time takes some minutes) ..."
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    # Where making it was interrupted it may have Python and no pip.
+    .venv/bin/python -m pip --version > /dev/null 2>&1 || "$python" -m venv --clear .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]"
     echo "$wanted" > "$stamp"
 }

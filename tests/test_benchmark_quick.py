@@ -10,8 +10,9 @@ from benchmarked import command
 
 from benchmarks.agreement import SHARED
 from benchmarks.frameworks import quick
+from benchmarks.joining import BLOCKS
 from benchmarks.load import all_cores
-from benchmarks.machine import BLOCKS, has_bfloat16
+from benchmarks.machine import has_bfloat16
 
 
 @pytest.fixture(scope="module")

@@ -61,9 +61,10 @@ def test_seconds_are_held_against_plain_lightnings_too() -> None:
 def test_validation_is_held_against_plain_lightnings_too() -> None:
     rows = _rows(select(["lightning-tl float32", "plain-lightning float32"]))
     slow = [
-        {**row, "phase": "validate", "images_per_second": speed} for row, speed in zip(rows, (50, 100), strict=True)
+        {**row, "phase": "validate", "images_per_second": 80, "rounds": rounds}
+        for row, rounds in zip(rows, ([50, 80, 90], [100, 40, 180]), strict=True)
     ]
-    assert _against_plain("everywhere", rows=[], validation=slow).found == 0.5
+    assert _against_plain("everywhere", rows=[], validation=slow).found == 0.5, "round by round, not of medians"
 
 
 def test_files_are_held_against_memory_in_the_same_rounds() -> None:
@@ -87,7 +88,7 @@ def test_files_are_held_against_memory_in_the_same_rounds() -> None:
 
 def _against_plain(what: str, **content: Any) -> Target:
     targets = all_targets({"rows": [], **content}, bfloat16=True)
-    return next(target for target in targets if target.what == f"{what}: times plain Lightning, at its worst")
+    return next(target for target in targets if target.what.startswith(f"{what}: times plain Lightning, at its worst"))
 
 
 def _sample(speed: float) -> Sample:

@@ -54,6 +54,17 @@ class Runner(Base):
             number += 1
             ended = meter.step(len(images))
 
+    def evaluate(self, what: str, source: str, batches: int, meter: Meter) -> None:
+        """Forward of so many batches: prediction and validation alike."""
+        if source != "resident":
+            raise NotOfferedError("the ceiling is that of images in memory")
+        images = self._batches()
+        for number in range(batches):
+            batch = images[number % len(images)]
+            with torch.autocast(self.place, torch.bfloat16, enabled=self.mixed):
+                self._forward(batch)
+            meter.step(len(batch))
+
     def _forward(self, images: Tensor) -> None:
         with torch.no_grad():
             self.last(self.frozen(images)).mean(dim=(2, 3))

@@ -26,8 +26,6 @@ from benchmarks.runners.network import FROZEN, mobilenet_v2
 from benchmarks.settings import DROPOUT, Settings
 from lightning_tl.head import linear_head
 
-ENDLESS = 10**6
-
 
 class Classifier(nn.Module):
     """MobileNetV2 in three groups: frozen blocks, last blocks, head. BatchNorm is in inference mode."""
@@ -101,7 +99,7 @@ class Runner(Base):
 
     def train(self, phase: str, source: str, meter: Meter) -> None:
         """Fit one phase, as ``fine_tune`` does its two, until the meter ends it."""
-        learner = self._learner(self._loader(source, "train", ENDLESS), None, [Noted(meter)])
+        learner = self._learner(self._loader(source, "train", self.settings.steps_of_a_fit), None, [Noted(meter)])
         learner.freeze_to(2 if phase == "head" else 1)
         learner.fit(1, self.settings.lr(phase))
 

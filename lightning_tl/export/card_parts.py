@@ -22,7 +22,8 @@ def metrics_part(job: Job) -> list[str]:
     rows = [[escaped(str(phase.get("name"))), *(_number(phase, key) for key in columns)] for phase in phases]
     test = results.get("test")
     test = test if isinstance(test, Mapping) else {}
-    whose = "this checkpoint" if job.origin.is_best else "the run's best.ckpt, which is not the file exported here"
+    other = "the checkpoint that was best when the run ended, which is not the file exported here"
+    whose = "this checkpoint" if job.origin.is_tested else other
     return [
         *lines,
         "After the last epoch of each phase, on the validation images:",

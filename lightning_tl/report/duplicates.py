@@ -56,7 +56,8 @@ def shared_images(samples: Sequence[Sample], root: Path) -> tuple[list[Group], i
         print(f"lightning-tl: comparing {len(samples)} images for duplicates ...", file=sys.stderr, flush=True)
     readable = [sample for sample in samples if is_file(below(root, sample[1]))]
     copies, unread = _copies(readable, root)
-    found = [group for group in map(_copied, copies) if group.leaks or group.clashes]
+    copied = [group for group in map(_copied, copies) if group.leaks or group.clashes]
+    found: list[Group] = []
     if len(readable) <= LOOKED_AT:
         known = {sample: number for number, group in enumerate(copies) for sample in group}
         for places in alike([root / path for _, path, _ in readable]):
@@ -64,7 +65,9 @@ def shared_images(samples: Sequence[Sample], root: Path) -> tuple[list[Group], i
             numbers = {known.get(sample) for sample in group.samples}
             if (group.leaks or group.clashes) and (len(numbers) > 1 or None in numbers):  # not one group of copies
                 found.append(group)
-    return found, len(samples) - len(readable) + unread
+    seen = {sample for group in found for sample in group.samples}
+    one_picture = [group for group in copied if not seen.issuperset(group.samples)]  # others are in a larger group
+    return [*one_picture, *found], len(samples) - len(readable) + unread
 
 
 def _copies(samples: Sequence[Sample], root: Path) -> tuple[list[list[Sample]], int]:

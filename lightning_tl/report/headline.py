@@ -85,6 +85,15 @@ def _cautions(summary: Summary) -> list[Markup]:
             found.append(joined(f"{what} in more than one {where}; ", link, "."))
     if summary.shared is None:
         found.append(joined(f"{_unchecked(summary)} Duplicates across splits were not looked for."))
+    trained = sum(epochs for phase in summary.run.phases if isinstance(epochs := phase.get("epochs"), int))
+    if len(summary.run.epochs) > trained > 0:
+        found.append(
+            joined(
+                f"metrics.csv has {counted(len(summary.run.epochs), 'epoch')}, results.json speaks of {trained}: the "
+                "run was resumed and has not come to its end since. Figures and predictions are those of its earlier "
+                "end; resume it, so that it ends."
+            )
+        )
     if summary.run.results["test"].get("loss", 0) is None:
         found.append(
             joined(
