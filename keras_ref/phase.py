@@ -57,6 +57,10 @@ class Phase:
         )
         _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
         _check(self.scale_lr in ("none", "linear", "sqrt"), "scale_lr", "none, linear or sqrt", self.scale_lr)
+        for argument, options in (("scheduler_args", self.scheduler_args), ("early_stopping", self.early_stopping)):
+            monitor = (options or {}).get("monitor", "val_loss")
+            # What is of training is known after the validation at which it would be judged.
+            _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
         optimizer = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.get("class_path")
         _check(optimizer == ADAM, "optimizer", f"{ADAM}, the only one that Keras has too,", optimizer)
 

@@ -5,6 +5,7 @@ differs: in lightning_tl Lightning's loggers and checkpoints do this.
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships n
         write_text(self.run_folder / "metrics.csv", stream.getvalue())
 
     def _save(self, val_loss: float) -> None:
-        """The last weights, and the best if these are; a first epoch does even with a loss of NaN."""
+        """The last weights, and the best if these are; a first epoch does even with a loss of NaN, worse than any."""
         self._save_weights(LAST)
+        val_loss = math.inf if math.isnan(val_loss) else val_loss
         if self.epochs == 1 or val_loss < self._best:
             self._best = val_loss
             self._save_weights(BEST)
-        if self._keep_phase_best and (self.phase_best is None or val_loss < self.phase_best[0]):
+        if self._keep_phase_best and val_loss < (self.phase_best or (math.inf,))[0]:
             self.phase_best = (val_loss, self.model.get_weights())
 
     def _save_weights(self, name: str) -> None:

@@ -17,6 +17,7 @@ from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
 from lightning_tl.network import KERAS_TIMM_MODELS, Convention, build_network, check_size, scaling
 from lightning_tl.padding import pad_without_copies
+from lightning_tl.plainly import plainly
 
 
 class Backbone(nn.Module):
@@ -104,7 +105,7 @@ class Backbone(nn.Module):
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
         run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
-        if self._graph is None or torch.compiler.is_compiling():
+        if self._graph is None or torch.compiler.is_compiling() or plainly():
             self.fold()
             return run(scaled)  # type: ignore[no-any-return]
         with self._graph.lock:
@@ -121,13 +122,13 @@ class Backbone(nn.Module):
         return self.net.forward_head(features, pre_logits=True)  # type: ignore[operator, no-any-return]
 
     def fold(self) -> list[Any]:
-        """Fold what needs no gradient now; where a compiler traces the network, it must have been called before.
+        """Fold what needs no gradient now; for what a compiler makes see ``lightning_tl.plainly``.
 
         Returns:
             The network's fingerprint without the numbers that train, see ``lightning_tl.fingerprint``; empty where
             nothing is ever folded.
         """
-        if torch.compiler.is_compiling() or not (self._folds.pairs or self._graph):
+        if torch.compiler.is_compiling() or plainly() or not (self._folds.pairs or self._graph):
             return []
         gradients = torch.is_grad_enabled()
         with self._graph.lock if self._graph else nullcontext():
@@ -198,18 +199,40 @@ class Backbone(nn.Module):
 def _executed(backbone: Backbone) -> list[tuple[str, nn.Module | None]]:
     """Leaf modules, and modules with parameters of their own, in the order in which they start to run."""
     order: dict[str, nn.Module | None] = {}
-    handles = []
-    for name, module in backbone.net.named_modules():
-        leaf = not list(module.children()) and not isinstance(module, nn.Identity)
-        if leaf or list(module.parameters(recurse=False)):
-
-            def note(mod: nn.Module, _: object, name: str = name) -> None:
-                order.setdefault(name or "(root)", mod)
-
-            handles.append(module.register_forward_pre_hook(note))
+    listed = {
+        name: module
+        for name, module in backbone.net.named_modules()
+        if list(module.parameters(recurse=False)) or not (list(module.children()) or isinstance(module, nn.Identity))
+    }
+    handles = [
+        module.register_forward_pre_hook(lambda module, _, name=name: order.setdefault(name, module) and None)
+        for name, module in listed.items()
+    ]
     try:
         backbone._probe()
     finally:
         for handle in handles:
             handle.remove()
-    return list(order.items())
+    names = _with_those_not_called(list(order), [name for name in listed if list(listed[name].parameters(False))])
+    return [(name or "(root)", listed[name]) for name in names]
+
+
+def _with_those_not_called(called: list[str], with_parameters: list[str]) -> list[str]:
+    """All of these modules: one that is not called stands before the next of its siblings that is.
+
+    Its parent computes with its parameters, as some attention does with its projection; the network itself, whose own
+    are class tokens and positions, is the first.
+
+    Args:
+        called: names, in the order in which they start to run.
+        with_parameters: names, in the order of definition.
+    """
+    names = list(called)
+    for place, name in reversed(list(enumerate(with_parameters))):
+        if name not in names:
+            inside = f"{name.rpartition('.')[0]}."
+            siblings = [other for other in names if inside == "." or other.startswith(inside)]
+            following = [other for other in with_parameters[place + 1 :] if other in siblings]
+            at = names.index(following[0]) if following else names.index(siblings[-1]) + 1 if siblings else len(names)
+            names.insert(0 if not name else at, name)
+    return names

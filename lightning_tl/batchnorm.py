@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_tl.errors import InputError
+from lightning_tl.plainly import plainly
 
 
 class _Inference(nn.Module):
@@ -15,6 +16,9 @@ class _Inference(nn.Module):
     def train(self, mode: bool = True) -> "_Inference":
         """Stay in inference mode; ``mode`` is ignored."""
         return super().train(False)
+
+    def reset_running_stats(self) -> None:
+        """Keep them: who resets them, as weight averaging does, means to estimate them anew, which is never done."""
 
 
 class InferenceBatchNorm1d(_Inference, nn.BatchNorm1d):
@@ -32,7 +36,7 @@ class InferenceBatchNorm2d(_Inference, nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.BatchNorm2d``, or nothing where the convolution before has done it."""
-        return input if self.inside else super().forward(input)
+        return input if self.inside and not plainly() else super().forward(input)
 
 
 class InferenceBatchNormAct2d(_Inference, BatchNormAct2d):  # type: ignore[misc]  # timm ships no types
@@ -46,7 +50,9 @@ class InferenceBatchNormAct2d(_Inference, BatchNormAct2d):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """As ``BatchNormAct2d``, or its activation alone where the convolution before has normalised."""
-        return self.act(self.drop(x)) if self.inside else super().forward(x)  # type: ignore[no-any-return, operator]
+        if self.inside and not plainly():
+            return self.act(self.drop(x))  # type: ignore[no-any-return, operator]
+        return super().forward(x)  # type: ignore[no-any-return]
 
 
 _INFERENCE: dict[type[nn.Module], type[Any]] = {

@@ -22,6 +22,7 @@ from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighte
 from lightning_tl.memory import keep_freed_memory
 from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
+from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
 from lightning_tl.ranks import gather, sum_over_ranks
@@ -121,7 +122,8 @@ class TransferClassifier(lightning.LightningModule):
                 "cache_features: augmented images have other features in every epoch, so augment must be empty. "
                 f"Received: {len(transforms)} transforms; leave them out, or cache_features."
             )
-        self.cache_features, self._cache = cache_features, FeatureCache()
+        self.cache_features = cache_features
+        self._caches = {stage: FeatureCache() for stage in STAGES}  # each numbers its images for itself
         self.dropout = Dropout(dropout)
         self.head = linear_head(self.backbone.num_features, len(self.class_names), seed)
         weight = class_weight_tensor(class_weights, self.class_names)
@@ -162,13 +164,14 @@ class TransferClassifier(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Where the CPU does the work, have it find its memory again; features are of the images of one fit."""
         warn_if_emulated(self.trainer)
-        self._cache.clear()
+        self._forget_features()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
 
     def teardown(self, stage: str) -> None:
-        """Features of a run that is over are no more needed."""
-        self._cache.clear()
+        """Features of a run that is over are no more needed, and nothing folds before each batch."""
+        mark_up_to_date(False)
+        self._forget_features()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""
@@ -185,7 +188,7 @@ class TransferClassifier(lightning.LightningModule):
             The names of the backbone's trainable tensors.
         """
         self.phase = phase
-        self._cache.clear()
+        self._forget_features()
         return self.backbone.unfreeze_last(phase.unfreeze_last)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -203,6 +206,7 @@ class TransferClassifier(lightning.LightningModule):
         """Augment training batches on the device; each sample has draws of its own."""
         if self._compiler_ctx is not None:  # compiled steps cannot look at what has changed; others do so themselves
             self.backbone.fold()
+            mark_up_to_date(True)
         if self._trainer is not None and self.trainer.training:
             images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
             return {**batch, "image": images}
@@ -210,7 +214,7 @@ class TransferClassifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
-        features = self._features_of(batch)
+        features = self._features_of("train", batch)
         uniforms = self.dropout.draw(batch["index"], features.shape[1], self.seed, self.current_epoch)
         logits = self.classify(features, uniforms)
         keep = self._keep(batch)
@@ -275,20 +279,24 @@ class TransferClassifier(lightning.LightningModule):
         """Of the backbone, compiled if asked for: (batch, num_features)."""
         return (self._compiled or self.backbone)(images)
 
-    def _features_of(self, batch: Batch) -> Tensor:
-        """Of a batch of training or validation, from the cache where that holds."""
+    def _forget_features(self) -> None:
+        for cache in self._caches.values():
+            cache.clear()
+
+    def _features_of(self, stage: str, batch: Batch) -> Tensor:
+        """Of a batch of training or validation, from the stage's cache where that holds."""
         frozen = self.phase.unfreeze_last == 0 and self._trainer is not None and self.trainer.state.fn == "fit"
         if not (self.cache_features and frozen):
             return self._features(batch["image"])
         images = batch["image"]
         with self.backbone.without_graph():
-            return self._cache.features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
+            return self._caches[stage].features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
 
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
-        logits = self.classify(self._features_of(batch))
+        logits = self.classify(self._features_of(stage, batch))
         keep = self._keep(batch)
         self._log(stage, logits, batch["label"], self._loss(logits, batch["label"], None, keep), keep)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_tl.backbone import Backbone
+from lightning_tl.plainly import up_to_date
 
 
 class CompiledBackbone:
@@ -35,7 +36,8 @@ class CompiledBackbone:
             return self.backbone(images)  # type: ignore[no-any-return]
         self.backbone.fold()  # compiled code cannot look at what has changed
         try:
-            return self._compiled(images)  # type: ignore[no-any-return]
+            with up_to_date():
+                return self._compiled(images)  # type: ignore[no-any-return]
         except Exception as error:  # compilers raise anything; if the network itself is at fault, the next line says so
             features: Tensor = self.backbone(images)
             self.works = False

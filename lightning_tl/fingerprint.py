@@ -1,5 +1,6 @@
 """What is computed from a network's tensors, as one value: as long as it is the same, nothing need be computed anew."""
 
+from collections.abc import Sequence
 from itertools import chain, compress, repeat
 from operator import attrgetter, contains, methodcaller, not_
 from typing import Any
@@ -8,6 +9,16 @@ from torch import Tensor, nn
 
 _TRAINING = methodcaller("get", "training")  # which TorchScript's modules do not keep there
 _REQUIRES_GRAD, _VERSION, _VALUES = attrgetter("requires_grad"), attrgetter("_version"), methodcaller("values")
+
+
+class Value(list[Any]):
+    """A fingerprint, equal to another as lists are.
+
+    Attributes:
+        held: the tensors that it is of, which live as long as it: no other one gets the identity of one of them.
+    """
+
+    held: Sequence[Tensor | None] = ()
 
 
 class Fingerprint:
@@ -25,7 +36,7 @@ class Fingerprint:
         self._net = net
         self._look()
 
-    def take(self, numbers_that_train: bool) -> list[Any]:
+    def take(self, numbers_that_train: bool) -> Value:
         """The value now.
 
         Args:
@@ -39,17 +50,21 @@ class Fingerprint:
         tensors = [tensor for tensor in held if tensor is not None]
         trains = list(map(_REQUIRES_GRAD, tensors))
         numbers = tensors if numbers_that_train else list(compress(tensors, map(not_, trains)))
-        return [
-            *tree,
-            *map(id, held),
-            *map(len, self._hooks),
-            *map(contains, self._own, repeat("forward")),
-            *map(_TRAINING, self._own),
-            *[own["eps"] for own in self._norms],
-            *trains,
-            *map(Tensor.data_ptr, numbers),
-            *_versions(numbers),
-        ]
+        value = Value(
+            (
+                *tree,
+                *map(id, held),
+                *map(len, self._hooks),
+                *map(contains, self._own, repeat("forward")),
+                *map(_TRAINING, self._own),
+                *[own["eps"] for own in self._norms],
+                *trains,
+                *map(Tensor.data_ptr, numbers),
+                *_versions(numbers),
+            )
+        )
+        value.held = held
+        return value
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy's is that of its own network."""

@@ -62,9 +62,7 @@ def finish_fit(
     splits = [data.samples[index].split for index in predictions.index]
     tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
     checkpoint = None if weights is None else sha256(weights)
-    values = results(
-        tested, data.test_split, phases, model.class_names, model.weights_record, model.seed, checkpoint
-    )
+    values = results(tested, data.test_split, phases, model.class_names, model.weights_record, model.seed, checkpoint)
     if trainer.is_global_zero:
         remove_pictures(run_folder)  # of an earlier end of this run: other weights had predicted
         write_predictions(run_folder / "predictions.csv", predictions, data.samples, model.class_names)

@@ -15,6 +15,7 @@ from lightning_tl.batchnorm import InferenceBatchNorm2d
 from lightning_tl.blocked import conv2d_blocked
 from lightning_tl.fingerprint import written
 from lightning_tl.padding import SameConv2d, same_conv2d, same_padded
+from lightning_tl.plainly import plainly
 from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
 
 
@@ -47,16 +48,20 @@ class _Folding(nn.Module):
     joined = False
     folded_from: tuple[Any, ...] = ()
 
+    def stands_alone(self) -> bool:
+        """Whether it is a convolution and nothing else, here and now."""
+        return (self.folded is None and not self.joined) or plainly()
+
 
 class FoldingConv2d(_Folding, nn.Conv2d):
     """``nn.Conv2d``, see ``_Folding``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Conv2d``, with what comes after it where that is folded in."""
-        if self.joined:
-            return self._conv_forward(input, *_joined_weights(self, *self.norm))  # type: ignore[no-any-return]
-        if self.folded is None:
+        if self.stands_alone():
             return super().forward(input)
+        if self.folded is None:
+            return self._conv_forward(input, *_joined_weights(self, *self.norm))  # type: ignore[no-any-return]
         weight, bias, rectified = self.folded
         if not rectified and not input.is_mkldnn:
             return self._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
@@ -72,11 +77,11 @@ class FoldingSameConv2d(_Folding, SameConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As ``SameConv2d``, with what comes after it where that is folded in."""
-        if self.joined:
+        if self.stands_alone():
+            return super().forward(x)  # type: ignore[no-any-return]
+        if self.folded is None:
             weight, bias = _joined_weights(self, *self.norm)
             return same_conv2d(x, weight, bias, self.stride, self.dilation, self.groups)  # type: ignore[arg-type]
-        if self.folded is None:
-            return super().forward(x)  # type: ignore[no-any-return]
         weight, bias, rectified = self.folded
         stride, dilation = self.stride, self.dilation
         if not rectified and not x.is_mkldnn:
@@ -137,6 +142,7 @@ class Folds:
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = tuple(pairs)
         self._state: list[Any] = []
+        self._of: Sequence[Any] = ()
 
     def update(self, fingerprint: list[Any], gradients: bool) -> None:
         """Fold and unfold as what trains, what was written to and autocast ask for now; see ``fold_frozen``.
@@ -153,10 +159,11 @@ class Folds:
             fold_frozen(self.pairs, gradients)
             # What is pruned or parametrized is computed elsewhere, behind the fingerprint's back.
             self._state = state if all(_has_its_own(pair) for pair in self.pairs) else []
+            self._of = fingerprint  # kept: see ``fingerprint.Value``
 
     def forget(self) -> None:
         """Have the pairs folded anew, as when tensors were written to through ``tensor.data``."""
-        self._state = []
+        self._state, self._of = [], ()
         for pair in self.pairs:
             unfold(pair)
 

@@ -106,6 +106,8 @@ def weighted_loss(
         label_smoothing: share of the target spread evenly over all classes, in [0, 1).
         keep: which samples count, bool (batch,), or None for all; the mean of none is 0.
     """
+    if logits.dtype in (torch.bfloat16, torch.float16):  # whose losses would be rounded to 8 or 11 bits
+        logits = logits.float()
     losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
     if class_weights is not None:
         losses = losses * class_weights[labels]

@@ -121,7 +121,8 @@ def scaling(net: nn.Module, convention: Convention) -> tuple[Tensor, Tensor]:
     cfg = getattr(net, "pretrained_cfg", {})
     mean = torch.tensor(cfg.get("mean", IMAGENET_MEAN), dtype=torch.float64)
     std = torch.tensor(cfg.get("std", IMAGENET_STD), dtype=torch.float64)
-    return (255 * std).float().view(3, 1, 1), (mean / std).float().view(3, 1, 1)
+    dtype = torch.get_default_dtype()  # the network's
+    return (255 * std).to(dtype).view(3, 1, 1), (mean / std).to(dtype).view(3, 1, 1)
 
 
 def check_size(net: nn.Module, library: str, name: str, size: tuple[int, int]) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lightning_tl.folding import Folded, FoldingSameConv2d, has_plain_padding, is_folded
 from lightning_tl.frozen_blocks import FrozenBlocks
 from lightning_tl.padding import SameConv2d, same_padded
+from lightning_tl.plainly import up_to_date
 from lightning_tl.relu6 import CEILING, computed_in
 
 Graph = Callable[[Tensor], Tensor]
@@ -57,7 +58,7 @@ def _graph(module: nn.Module, image: Tensor) -> tuple[Callable[[Tensor], Tensor]
     Raises:
         RuntimeError: it cannot be, or there is nothing in it that oneDNN computes.
     """
-    with warnings.catch_warnings(), _onednn_fusion():
+    with warnings.catch_warnings(), _onednn_fusion(), up_to_date():
         warnings.simplefilter("ignore")  # of torch about TorchScript's age, and sizes that become constants, as wanted
         module(image[:1])  # settles paddings
         graph = _traced(module, image[:1])

@@ -1,5 +1,6 @@
 """TensorFlow's "same" padding without a padded copy of the image, which costs more than the convolution itself."""
 
+import torch
 import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from timm.layers.padding import get_same_padding, pad_same
@@ -48,7 +49,8 @@ def same_padded(
         dilation: likewise.
     """
     cheap = weight.shape[1] == 1 or x.is_mkldnn
-    if not cheap or dilation != (1, 1) or x.device.type != "cpu":
+    elsewhere = x.device.type != "cpu" or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]  # whose sizes are tensors
+    if not cheap or dilation != (1, 1) or elsewhere:
         return pad_same(x, weight.shape[-2:], stride, dilation), weight, (0, 0)
     sums = [get_same_padding(x.shape[-2 + axis], weight.shape[-2 + axis], stride[axis], 1) for axis in (0, 1)]
     down, across = (total % 2 for total in sums)

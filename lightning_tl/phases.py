@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
@@ -41,9 +41,9 @@ class PhasedFinetuning(Callback):
 
     Raises:
         InputError: at construction for bad phases; at the start of ``fit`` for a ``max_epochs`` that disagrees,
-            more layers than the backbone has, an optimizer or scheduler that cannot be built, a module that is
-            no TransferClassifier, a strategy that shards the model, or learning rates to be scaled for a batch that
-            does not grow.
+            weights averaged in a way that does not go with phases, more layers than the backbone has, an optimizer or
+            scheduler that cannot be built, a module that is no TransferClassifier, a strategy that shards the model,
+            or learning rates to be scaled for a batch that does not grow.
         DivergenceError: in training, see ``check_ranks``.
     """
 
@@ -57,6 +57,7 @@ class PhasedFinetuning(Callback):
         self._stopping = stoppings[0]
         self._best = BestWeights(False)
         self._trainer: lightning.Trainer | None = None
+        self._given: int | None = None
 
     @property
     def phase(self) -> Phase:
@@ -67,7 +68,7 @@ class PhasedFinetuning(Callback):
         """Where an epoch of the run, counted from 0, lies: name of its phase, number in it from 1, its epochs.
 
         Raises:
-            StopIteration: it is behind the last.
+            InputError: it is behind the last.
         """
         index = self.plan.phase_at(epoch)
         return self.phases[index].name, epoch - self.plan.start(index) + 1, self.plan.length(index)
@@ -79,6 +80,7 @@ class PhasedFinetuning(Callback):
         if not isinstance(pl_module, TransferClassifier):
             raise InputError(f"PhasedFinetuning trains a TransferClassifier. Received: {type(pl_module).__name__}.")
         check_strategy(trainer.strategy)
+        self._check_averaging(trainer)
         settle_rates(trainer, self.phases)
         self._trainer = trainer
         self._set_epochs(trainer)
@@ -89,7 +91,9 @@ class PhasedFinetuning(Callback):
         self._enter(pl_module, 0)
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Let go of the trainer, which must not travel with the callback."""
+        """Let go of the trainer, which must not travel with the callback, and which had been told its own epochs."""
+        if self._trainer is not None:
+            trainer.fit_loop.max_epochs = self._given
         self._trainer = None
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -189,12 +193,28 @@ class PhasedFinetuning(Callback):
             self.plan.end_phase(index, end)
         trainer.fit_loop.max_epochs = self.plan.epochs
 
+    def _check_averaging(self, trainer: lightning.Trainer) -> None:
+        """Refuse what averages weights in a way that the recipe, or a phase, does not go with."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+            raise InputError(
+                "trainer.callbacks: StochasticWeightAveraging adds an epoch to estimate BatchNorm's statistics anew; "
+                "here they stand still, and phases own the epochs. Take EMAWeightAveraging."
+            )
+        if any(isinstance(callback, WeightAveraging) for callback in callbacks):
+            for phase in self.phases:
+                if phase.start_from == "best":
+                    raise InputError(
+                        f"phases: {phase.name}: start_from: with weights averaged by a callback, validation judges the "
+                        "averages, not the weights that train on. Received: best; leave it out, or the callback."
+                    )
+
     def _set_epochs(self, trainer: lightning.Trainer) -> None:
         """Where each phase ends, in epochs of the run; the trainer follows."""
         fast = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by Lightning at run time
         lengths = [1 if fast else phase.epochs for phase in self.phases]
         self.plan = Plan(lengths)
-        given = trainer.fit_loop.max_epochs
+        given = self._given = trainer.fit_loop.max_epochs
         if not fast and given not in (None, -1, LIGHTNING_DEFAULT_EPOCHS, self.plan.epochs):
             raise InputError(
                 f"trainer.max_epochs: the phases last {self.plan.epochs} epochs together. Received: {given}; "

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from lightning_tl.errors import InputError
+
 
 class Plan:
     """Phases one after the other, in epochs of the run counted from 0.
@@ -22,8 +24,18 @@ class Plan:
         return self.ends[-1]
 
     def phase_at(self, epoch: int) -> int:
-        """Position of the phase that an epoch belongs to. Raises StopIteration behind the last."""
-        return next(index for index, end in enumerate(self.ends) if epoch < end)
+        """Position of the phase that an epoch belongs to.
+
+        Raises:
+            InputError: it is behind the last.
+        """
+        found = [index for index, end in enumerate(self.ends) if epoch < end]
+        if not found:  # not IndexError nor StopIteration, which loops take for their end
+            raise InputError(
+                f"phases: they last {self.epochs} epochs, and epoch {epoch + 1} has begun. Leave the number of epochs "
+                "to the phases: no other callback may add one."
+            )
+        return found[0]
 
     def start(self, index: int) -> int:
         """First epoch of a phase."""

@@ -54,6 +54,22 @@ def test_transformers_and_convnext_count_weights_outside_leaf_modules_first(name
     assert len(backbone.unfreeze_last("all")) == len(list(backbone.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("swinv2_cr_tiny_ns_224", 224), ("swinv2_tiny_window8_256", 256), ("test_vit", 160)]
+)
+def test_layers_hold_every_weight_where_it_is_used(name: str, size: int) -> None:
+    """Attention that computes with its projection's weights itself never calls it; nor is the network, with tokens."""
+    backbone = Backbone(f"timm/{name}", "torch", (size, size))
+    names = [layer for layer, _ in backbone.layers()]
+    assert len(backbone.unfreeze_last(len(names))) == len(list(backbone.parameters()))
+    if name == "swinv2_tiny_window8_256":
+        block = "layers.0.blocks.0.attn"
+        assert names.index(block) < names.index(f"{block}.qkv") < names.index(f"{block}.proj")
+        assert f"net.{block}.qkv.weight" not in backbone.unfreeze_last(20)
+    if name == "test_vit":
+        assert names[0] == "(root)"
+
+
 @pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/mobilenetv2_100"])
 def test_keras_convention_has_keras_constants(name: str) -> None:
     norms = [m for m in Backbone(name, "keras", SIZE).modules() if isinstance(m, nn.BatchNorm2d)]

@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from training import AUGMENT, PHASES, Losses, draw_images, make_data, make_model, make_trainer
 
@@ -40,6 +41,20 @@ def test_the_same_run_with_fewer_passes_through_the_backbone(tmp_path: Path) -> 
     few.clear()
     trainer.validate(cached, data, verbose=False)  # perhaps of other images
     assert sum(few) == sum(sample.split == "val" for sample in data.samples)
+
+
+def test_each_stage_has_images_of_its_own_numbers() -> None:
+    """Loaders of one's own count from 0 in both."""
+    model = TransferClassifier(["a", "b"], "timm/mobilenetv2_035", "none", 32, cache_features=True)
+    model.trainer = make_trainer(Path())
+    model.trainer.state.fn = TrainerFn.FITTING
+    index, generator = torch.arange(4), torch.Generator().manual_seed(0)
+    train, val = (torch.rand(4, 3, 32, 32, generator=generator) * 255 for _ in range(2))
+    with torch.no_grad():
+        for _ in range(2):
+            for stage, images in (("val", val), ("train", train)):
+                found = model._features_of(stage, {"image": images, "index": index})
+                torch.testing.assert_close(found, model.backbone(images))
 
 
 def test_kept_features_are_computed_without_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,3 +64,11 @@ def test_masks_depend_on_sample_and_epoch_not_on_the_batch() -> None:
     alone = torch.cat([draws.uniforms(key, one[None], 16) for one in index])
     assert torch.equal(together, alone)
     assert not torch.equal(together, draws.uniforms(draws.stream_key(5, draws.DROPOUT, 3), index, 16))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_losses_of_half_precision_are_not_rounded_before_they_are_averaged(dtype: torch.dtype) -> None:
+    logits = torch.linspace(-3, 3, 24).view(6, 4).to(dtype)
+    labels = torch.arange(6) % 4
+    loss = weighted_loss(logits, labels, label_smoothing=0.1)
+    torch.testing.assert_close(loss, weighted_loss(logits.float(), labels, label_smoothing=0.1), rtol=0, atol=0)

@@ -60,12 +60,13 @@ class AugmentationPipeline(nn.Module):
         return self._draw(index, self._keys(seed, epoch), dtype)
 
     def apply(  # type: ignore[override]  # Module.apply visits submodules; here the name is draw's counterpart
-        self, images: Tensor, params: Sequence[Params]
+        self, images: Tensor, params: Sequence[Params] | None = None
     ) -> Tensor:
         """Transform a batch with given parameters.
 
         Args:
-            images: uint8 or float in [0, 255], shape (batch, 3, height, width).
+            images: uint8 or float in [0, 255], shape (batch, 3, height, width); or, alone, a function, which is called
+                with each submodule and then with this one, as ``nn.Module.apply`` of a module around it asks for.
             params: one dict for each transform, as ``draw`` returns them.
 
         Returns:
@@ -74,6 +75,13 @@ class AugmentationPipeline(nn.Module):
         Raises:
             InputError: not as many dicts as transforms.
         """
+        if callable(images):
+            for transform in self.transforms:
+                nn.Module.apply(transform, images)
+            images(self.transforms)
+            images(self)
+            return self  # type: ignore[return-value]
+        params = params or ()
         if len(params) != len(self.transforms):
             raise InputError(
                 f"params must hold one dict for each of the {len(self.transforms)} transforms. Received: {len(params)}."

@@ -74,6 +74,8 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"data": {"root": "x", "split": "keras", "test_fraction": 0.1}}, "data.test_fraction"),
         ({"data": {"root": "x", "batch_size_is": "total"}}, "data.batch_size_is"),
         ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "scale_lr": "cubic"}]}, "scale_lr"),
+        ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "early_stopping": {"monitor": "loss"}}]}, "monitor"),
+        ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "scheduler_args": {"monitor": "train_loss"}}]}, "monitor"),
         ({"data": {"root": "x", "image_size": 16}}, "data.image_size"),
         ({"data": {"root": "x", "dataset": "torchvision.datasets.CIFAR10"}}, "data.dataset"),
         ({"data": {"dataset": "lightning_tl.data.digits.Digits", "split": "keras"}}, "data.split"),
