@@ -6,7 +6,14 @@ from parity_tests.claim import Skipped, all_claims, check
 from parity_tests.processes import installed_backends
 
 SLOW = {
-    "float64": ("forward-large", "trajectory", "trajectory-augmented", "trajectory-real", "trajectory-timm"),
+    "float64": (
+        "forward-large",
+        "forward-real",
+        "trajectory",
+        "trajectory-augmented",
+        "trajectory-real",
+        "trajectory-timm",
+    ),
     "float32": ("forward-large", "export"),
 }
 """Claims that take half a minute: on torch always, on the others, which meet it in other claims, with ``--slow``."""

@@ -45,16 +45,15 @@ def test_a_framework_that_trains_otherwise_is_refused_and_a_run_that_ends_early_
     wrong = replace(ours, name="too fast", settings={"finetune_lr": 1e-4})
     kept: list[str] = []
     ground = prepare(TINY, tmp_path, None, None)
-    content = run(
-        ground, [ours, replace(ours, name="again"), wrong], (), lambda so_far: kept.append(json.dumps(so_far))
-    )
+    content = run(ground, [ours, wrong], (), lambda so_far: kept.append(json.dumps(so_far)))
     assert json.loads(kept[-1]) == json.loads(json.dumps({**content, "seconds": json.loads(kept[-1])["seconds"]}))
     (refused,) = content["refused"]
     assert refused["framework"] == "too fast float32"
     assert "finetune (shared draws)" in refused["reason"]
-    own = [verdict for verdict in content["agreement"] if verdict["framework"] == "again"]
-    assert [verdict["phase"] for verdict in own] == ["head", "finetune"]
-    assert all(verdict["passed"] and verdict["error"] == 0 for verdict in own)
+    assert [(verdict["phase"], verdict["passed"]) for verdict in content["agreement"]] == [
+        ("head", True), ("finetune", False),
+    ]  # fmt: skip
+    assert content["agreement"][0]["error"] == 0
 
 
 def test_the_report_has_its_form(content: dict[str, Any]) -> None:
