@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
-import lightning
-import torch
-import torch.nn.functional as F
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -15,19 +12,18 @@ from torch import Tensor, nn
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
 from lightning_tl.compiled import CompiledBackbone
-from lightning_tl.data.dataset import PADDING
 from lightning_tl.errors import InputError
 from lightning_tl.feature_cache import FeatureCache
-from lightning_tl.head import Dropout, class_weight_tensor, linear_head, weighted_loss
+from lightning_tl.head import Dropout, class_weight_tensor, linear_head
 from lightning_tl.memory import keep_freed_memory
 from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
 from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
-from lightning_tl.ranks import gather, sum_over_ranks
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
+from lightning_tl.steps import STAGES, Batch, Steps
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
 # on Lightning's own use of it.
@@ -35,16 +31,11 @@ warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode at
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer` in `LightningModule`")
 
-Batch = dict[str, Tensor]
-"""``image`` uint8 (batch, 3, height, width), ``label`` int64 (batch,), ``index`` int64 (batch,)."""
-
-STAGES = ("train", "val", "test")
-
 HEAD_ONLY = Phase(name="head", epochs=1, lr=1e-3)
 """What is trained when no PhasedFinetuning callback says otherwise: the recipe's first phase."""
 
 
-class TransferClassifier(lightning.LightningModule):
+class TransferClassifier(Steps):
     """A pretrained backbone and a new linear head, trained phase by phase.
 
     Args:
@@ -181,6 +172,15 @@ class TransferClassifier(lightning.LightningModule):
         """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
         return self.head(self.dropout(features, uniforms))  # type: ignore[no-any-return]
 
+    def features_of(self, stage: str, batch: Batch) -> Tensor:
+        """Of a batch of training or validation, from the stage's cache where that holds."""
+        frozen = self.phase.unfreeze_last == 0 and self._trainer is not None and self.trainer.state.fn == "fit"
+        if not (self.cache_features and frozen):
+            return self._features(batch["image"])
+        images = batch["image"]
+        with self.backbone.without_graph():
+            return self._caches[stage].features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
+
     def set_phase(self, phase: Phase) -> list[str]:
         """Freeze and unfreeze as ``phase`` says and keep it for ``configure_optimizers``.
 
@@ -212,44 +212,12 @@ class TransferClassifier(lightning.LightningModule):
             return {**batch, "image": images}
         return batch
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one augmented batch: a scalar."""
-        features = self._features_of("train", batch)
-        uniforms = self.dropout.draw(batch["index"], features.shape[1], self.seed, self.current_epoch)
-        logits = self.classify(features, uniforms)
-        keep = self._keep(batch)
-        loss = self._loss(logits, batch["label"], self.class_weights, keep)
-        self._log("train", logits, batch["label"], loss, keep)
-        return loss if keep is None else self._share_of_global(loss, keep)
-
     def on_validation_epoch_start(self) -> None:
         """Fold anew where averages have just been put in the place of weights, or weights back in theirs."""
         if any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
             self.backbone.forget()
 
     on_validation_epoch_end = on_validation_epoch_start
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and metrics without augmentation, dropout and class weights."""
-        self._evaluate("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """As in validation."""
-        self._evaluate("test", batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Batch:
-        """``index``, ``label`` (-1 where unknown), float32 ``probabilities`` (batch, classes) and ``loss`` (batch,).
-
-        The loss is each image's part of the validation loss; NaN where the label is unknown. On several ranks
-        every rank returns the rows of all. Lightning wants ``dataloader_idx`` where there are two loaders, as after a
-        fit with a test split.
-        """
-        logits = self(batch["image"]).float()
-        label = batch["label"]
-        loss = F.cross_entropy(logits, label.clamp_min(0), reduction="none", label_smoothing=self.label_smoothing)
-        loss = loss.masked_fill(label < 0, torch.nan)
-        rows = {"index": batch["index"], "label": label, "probabilities": logits.softmax(dim=1), "loss": loss}
-        return {name: gather(self.trainer, value) for name, value in rows.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
@@ -282,47 +250,3 @@ class TransferClassifier(lightning.LightningModule):
     def _forget_features(self) -> None:
         for cache in self._caches.values():
             cache.clear()
-
-    def _features_of(self, stage: str, batch: Batch) -> Tensor:
-        """Of a batch of training or validation, from the stage's cache where that holds."""
-        frozen = self.phase.unfreeze_last == 0 and self._trainer is not None and self.trainer.state.fn == "fit"
-        if not (self.cache_features and frozen):
-            return self._features(batch["image"])
-        images = batch["image"]
-        with self.backbone.without_graph():
-            return self._caches[stage].features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
-
-    def _metrics_of(self, stage: str) -> StageMetrics:
-        return cast(StageMetrics, self.metrics[f"{stage}_"])
-
-    def _evaluate(self, stage: str, batch: Batch) -> None:
-        logits = self.classify(self._features_of(stage, batch))
-        keep = self._keep(batch)
-        self._log(stage, logits, batch["label"], self._loss(logits, batch["label"], None, keep), keep)
-
-    def _loss(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None, keep: Tensor | None) -> Tensor:
-        """Mean over the samples of this rank that count."""
-        options = {} if keep is None else {"keep": keep}
-        return weighted_loss(logits, labels, class_weights, self.label_smoothing, **options)
-
-    def _keep(self, batch: Batch) -> Tensor | None:
-        """Which samples count, bool (batch,); None on one rank, where nothing is padding."""
-        return batch["index"] != PADDING if self._trainer is not None and self.trainer.world_size > 1 else None
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # an exchange between ranks
-    def _share_of_global(self, loss: Tensor, keep: Tensor) -> Tensor:
-        """Scaled so that DDP's mean over the ranks' losses is the mean over the samples of the global batch."""
-        count = keep.sum().double()  # bfloat16 counts to 256
-        return loss * (count * self.trainer.world_size / sum_over_ranks(count)).to(loss.dtype)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # bookkeeping has no place in a compiled step
-    def _log(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
-        """Log the epoch's mean loss, accuracy and macro F1 of ``stage``: exact on any number of ranks."""
-        metrics = self._metrics_of(stage)
-        if keep is not None:
-            logits, labels = logits[keep], labels[keep]
-        metrics.update(logits, labels, loss)
-        if metrics.loss.update_count > 1:  # logged; Lightning asks for the values, and resets them, at the epoch's end
-            return
-        for name, metric in metrics.named():
-            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name.endswith(("loss", "accuracy")))

@@ -53,7 +53,7 @@ def test_each_stage_has_images_of_its_own_numbers() -> None:
     with torch.no_grad():
         for _ in range(2):
             for stage, images in (("val", val), ("train", train)):
-                found = model._features_of(stage, {"image": images, "index": index})
+                found = model.features_of(stage, {"image": images, "index": index})
                 torch.testing.assert_close(found, model.backbone(images))
 
 
