@@ -83,10 +83,11 @@ def slurm_tasks() -> list[dict[str, str]]:
 
 
 def read_results(run: Path) -> dict[str, Any]:
-    """results.json without what depends on the clock."""
+    """results.json without what depends on the clock, and on the folder, which checkpoints name."""
     values: dict[str, Any] = json.loads((run / "results.json").read_text())
     for phase in values["phases"]:
         del phase["images_per_second"]
+    del values["checkpoint_sha256"]
     return values
 
 
