@@ -61,6 +61,26 @@ def with_callbacks(trainer: lightning.Trainer, *callbacks: Callback) -> Iterator
             known.remove(callback)
 
 
+@contextmanager
+def every_batch(trainer: lightning.Trainer) -> Iterator[None]:
+    """Have a trainer predict all batches, whatever its ``limit_predict_batches``."""
+    limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 1.0
+    try:
+        yield
+    finally:
+        trainer.limit_predict_batches = limit
+
+
+@contextmanager
+def _without_data_module(trainer: lightning.Trainer) -> Iterator[None]:
+    """Take from a trainer the data module of its last fit, which it would set up to predict all files of its root."""
+    data, trainer.datamodule = trainer.datamodule, None  # type: ignore[attr-defined]  # set by Lightning at run time
+    try:
+        yield
+    finally:
+        trainer.datamodule = data  # type: ignore[attr-defined]
+
+
 def predict_all(trainer: lightning.Trainer, model: TransferClassifier, folder: Path, **options: Any) -> Predictions:
     """``trainer.predict(model, **options)`` over one loader or several, each image once.
 
@@ -75,10 +95,11 @@ def predict_all(trainer: lightning.Trainer, model: TransferClassifier, folder: P
     Raises:
         SIGTERMException: a rank was told to end.
     """
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
-        return _by_way_of_a_file(trainer, model, folder / ".predictions.pt", **options)
-    with with_callbacks(trainer, EndPrediction(ENDED)):
-        batches = trainer.predict(model, **options)
+    with _without_data_module(trainer):  # of ``options`` comes another, if it is wanted
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            return _by_way_of_a_file(trainer, model, folder / ".predictions.pt", **options)
+        with with_callbacks(trainer, EndPrediction(ENDED)):
+            batches = trainer.predict(model, **options)
     assert batches is not None
     flat = [batch for loader in batches for batch in loader] if isinstance(batches[0], list) else batches
     return collect(flat)  # type: ignore[arg-type]

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from lightning_tl.classifier import TransferClassifier
-from lightning_tl.collect import predict_all
+from lightning_tl.collect import every_batch, predict_all
 from lightning_tl.data import ImageFolderDataModule, Sample
+from lightning_tl.errors import InputError
 from lightning_tl.evaluate import (
     confusion_matrix,
     draw_confusion_matrix,
@@ -58,7 +59,8 @@ def finish_fit(
         loaders.append(data.test_dataloader())
     # Rank 0 decides: a rank that does not see the file on a shared disk yet would predict with its last weights.
     weights = trainer.strategy.broadcast(_best_of_fit(trainer, run_folder) if trainer.is_global_zero else None)
-    predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
+    with every_batch(trainer):
+        predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
     splits = [data.samples[index].split for index in predictions.index]
     tested = predictions.where([split == data.test_split for split in splits])  # type: ignore[arg-type]
     checkpoint = None if weights is None else sha256(weights)
@@ -85,8 +87,11 @@ def finish_predict(
     """Predict every image under the data's root; returns the path of predictions.csv in ``run_folder``.
 
     Raises:
+        InputError: no batch is to be predicted.
         OSError: the file cannot be written.
     """
+    if trainer.limit_predict_batches == 0:
+        raise InputError("trainer.limit_predict_batches: nothing would be predicted. Received: 0; leave it out.")
     predictions = predict_all(trainer, model, run_folder, datamodule=data)
     samples = [Sample("predict", str(path), "") for path in data.predict_paths]
     output = run_folder / "predictions.csv"

@@ -5,14 +5,31 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from training import draw_images, make_data, make_model, make_trainer
 
+from lightning_tl import ImageFolderDataModule
 from lightning_tl.collect import predict_all
 from lightning_tl.sigterm import EndPrediction
+
+
+def attach_with_a_stray_file(trainer: lightning.Trainer, data: ImageFolderDataModule) -> None:
+    """Leave a trainer as a fit does, and by then a file below the root that belongs to no class."""
+    trainer.datamodule = data  # type: ignore[attr-defined]  # as Lightning does
+    Path(str(data.options.root), "contact_sheet.jpg").write_text("no image")
+
+
+def test_files_that_no_loader_reads_are_left_alone(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images", count=5))
+    trainer = make_trainer(tmp_path)
+    attach_with_a_stray_file(trainer, data)
+    predictions = predict_all(trainer, make_model(data), tmp_path, dataloaders=[data.val_dataloader()])
+    assert len(predictions.index) == 3
+    assert trainer.datamodule is data  # type: ignore[attr-defined]
 
 
 def test_spawned_processes_leave_the_model_with_the_weights_that_have_predicted(tmp_path: Path) -> None:
@@ -25,6 +42,7 @@ def test_spawned_processes_leave_the_model_with_the_weights_that_have_predicted(
     with torch.no_grad():
         model.head.weight.zero_()
     elsewhere = make_trainer(tmp_path, strategy="ddp_spawn", devices=1)
+    attach_with_a_stray_file(elsewhere, data)
     options = {"dataloaders": [data.val_dataloader()], "ckpt_path": str(best), "weights_only": True}
     predictions = predict_all(elsewhere, model, tmp_path, **options)
     assert predictions.index.tolist() == expected.index.tolist()

@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from training import PHASES, make_data, make_model, make_trainer
 
-from lightning_tl import finish_fit
+from lightning_tl import InputError, finish_fit
+from lightning_tl.finish import finish_predict
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint
 
 
@@ -61,6 +62,24 @@ def test_a_fit_without_checkpoints_evaluates_its_last_weights(images: Path, run:
     with pytest.warns(UserWarning, match="is of another fit"):
         evaluated = fit_and_finish(images, run, ModelCheckpoint(run / "checkpoints"))
     assert evaluated.eq(1).all()
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_all_images_of_the_split_are_evaluated_whatever_the_limit_of_a_prediction(
+    images: Path, tmp_path: Path, limit: int
+) -> None:
+    data = make_data(images, batch_size=4)
+    trainer = make_trainer(tmp_path, limit_predict_batches=limit)
+    finish_fit(trainer, make_model(data), data, tmp_path, [], pictures=False)
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 6
+    assert trainer.limit_predict_batches == limit
+
+
+def test_a_prediction_of_nothing_is_refused(images: Path, tmp_path: Path) -> None:
+    data = make_data(images)
+    trainer = make_trainer(tmp_path, limit_predict_batches=0)
+    with pytest.raises(InputError, match="trainer.limit_predict_batches: nothing would be predicted. Received: 0"):
+        finish_predict(trainer, make_model(data), data, tmp_path)
 
 
 def test_lightnings_own_callback_in_a_used_folder(images: Path, run: Path) -> None:
