@@ -73,6 +73,13 @@ def read_info(path: Path) -> CheckpointInfo:
     return CheckpointInfo(path, names, _known(data), step)
 
 
+def saved_state(path: Path, callback: str) -> dict[str, Any] | None:
+    """What a callback, by its ``state_key``, has saved of itself in a checkpoint; None if it is not there."""
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    state: dict[str, Any] | None = content.get("callbacks", {}).get(callback)
+    return state
+
+
 def _load(path: Path) -> dict[str, Any]:
     """Tensors and plain values; InputError for anything else, which is not unpickled."""
     _check_sums(path)

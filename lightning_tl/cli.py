@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_tl import runfolder
 from lightning_tl.arguments import DEFAULT_ROOT, TransferArguments
-from lightning_tl.checkpoint import find_info
+from lightning_tl.checkpoint import find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.devices import check_strategy_name
@@ -28,6 +28,7 @@ from lightning_tl.predict.request import STDOUT
 from lightning_tl.predict.run import predict_paths
 from lightning_tl.progress import RunProgressBar, phase_table
 from lightning_tl.ranks import is_first_process
+from lightning_tl.runfiles import RunFiles
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO
 
 DEFAULT_SEED = 0
@@ -91,6 +92,9 @@ class TransferCLI(TransferArguments):
         if self.subcommand == "fit":
             self.phases = PhasedFinetuning(self._get(self.config_init, "phases"))
             extra: list[Callback] = [self.phases]
+            if not config.fast_dev_run:
+                settings = self.config[self.subcommand]
+                extra.append(RunFiles(self.run_folder, self._parser(self.subcommand).dump(settings, skip_none=False)))
             if not config.fast_dev_run and config.enable_checkpointing is not False:
                 every = self._get(self.config_init, "checkpoint_every_n_steps")
                 extra += run_checkpoints(self.run_folder, every)
@@ -100,7 +104,6 @@ class TransferCLI(TransferArguments):
             config.max_epochs = -1 if config.max_epochs is None else config.max_epochs
         else:
             extra, kwargs["logger"] = [], False
-            self.save_config_callback = None
             if self.paths is not None:  # it has a progress bar of its own
                 kwargs["enable_progress_bar"] = False
         wanted = kwargs.get("enable_progress_bar", config.enable_progress_bar)
@@ -109,14 +112,15 @@ class TransferCLI(TransferArguments):
         return self._instantiate_trainer({**config, **kwargs}, extra)
 
     def before_fit(self) -> None:
-        """Everything that could fail for want of room or data fails now."""
+        """Everything that could fail for want of room or data, or as of another run, fails now."""
         if self.checkpoint is not None:
             self.checkpoint.require_classes(self.datamodule.class_names)
+            if state := saved_state(self.checkpoint.path, self.phases.state_key):
+                self.phases.load_state_dict(state)  # which without a trainer only looks whether they are its phases
         if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
             with runfolder.writing(self.run_folder):
                 runfolder.check_space(self.run_folder, self.model)
-                self.datamodule.write_split(self.run_folder / "split.csv")
-        runfolder.release_claims()
+            _ = self.datamodule.samples  # decoded here, before there are other processes that want them
 
     def fit(self, **kwargs: Any) -> None:
         """Train, from the checkpoint if one was given."""
@@ -189,7 +193,7 @@ def main(args: Sequence[str] | None = None) -> int:
             ImageFolderDataModule,
             seed_everything_default=DEFAULT_SEED,
             trainer_defaults={"default_root_dir": DEFAULT_ROOT, "log_every_n_steps": 10},
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=None,  # RunFiles does that
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             args=None if args is None else list(args),
