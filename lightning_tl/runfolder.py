@@ -35,6 +35,7 @@ def choose_run_folder(root: str | Path) -> Path:
             f"trainer.default_root_dir: {str(root)!r} is no UTF-8, which the files of a run need. Give another folder."
         )
     with writing(root):
+        root.mkdir(parents=True, exist_ok=True)  # a link to nowhere is none, and would be none for ever
         numbered = (root / f"run_{n}" for n in itertools.count(1))
         return next(folder for folder in itertools.chain([root], numbered) if _claimed(folder))
 
@@ -85,26 +86,34 @@ def run_folder_of(checkpoint: str | Path) -> Path:
 
 
 def find_checkpoint(name: str | None, root: str | Path) -> Path:
-    """A checkpoint by path, or ``best`` or ``last`` of the newest run under ``root``.
+    """A checkpoint by path, or ``best`` or ``last`` of the newest run under ``root``: that which saved any last.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or that run has none of that name.
     """
     if name is None:
         raise InputError("ckpt_path: a trained model is needed. Give --ckpt_path RUN/checkpoints/best.ckpt.")
     if name in ("best", "last"):
         file = BEST if name == "best" else LAST
-        found = [path for pattern in ("", "run_*/") for path in Path(root).glob(f"{pattern}checkpoints/{file}")]
-        if not found:
+        folder = _newest_checkpoints(Path(root))
+        if folder is None or not (folder / file).is_file():
+            where = f"{root} or its run_N folders" if folder is None else f"{folder.parent}, the newest run"
             raise InputError(
-                f"ckpt_path: no checkpoints/{file} in {root} or its run_N folders. Received: {name}; "
+                f"ckpt_path: no checkpoints/{file} in {where}. Received: {name}; "
                 "give the checkpoint's path, or its run's folder (--trainer.default_root_dir; for export --root). "
                 "A fit without ckpt_path trains from the start."
             )
-        return max(found, key=lambda path: path.stat().st_mtime_ns)
+        return folder / file
     if not Path(name).is_file():
         raise InputError(f"ckpt_path: no such file. Received: {name}.")
     return Path(name)
+
+
+def _newest_checkpoints(root: Path) -> Path | None:
+    """The folder of the checkpoint that was saved last, by whichever run in ``root`` or its ``run_N`` folders."""
+    folders = [root / "checkpoints", *root.glob("run_*/checkpoints")]
+    found = [path for folder in folders for name in (BEST, LAST) if (path := folder / name).is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent if found else None
 
 
 def check_space(folder: Path, model: nn.Module) -> None:

@@ -62,6 +62,15 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
             choose_run_folder(path)
 
 
+def test_a_link_to_nowhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("itertools.count", lambda start: range(start, start + 3))  # not for ever
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(
+        InputError, match=r"trainer.default_root_dir: the run folder .*link cannot be written: .*exists"
+    ):
+        choose_run_folder(tmp_path / "link")
+
+
 def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = torch.nn.Linear(1000, 1000)
     check_space(tmp_path, model)
@@ -83,6 +92,25 @@ def test_checkpoints_are_found_by_path_or_as_best_and_last_of_the_newest_run(tmp
     assert find_checkpoint(str(newest), "elsewhere") == newest
     assert run_folder_of(newest) == tmp_path / "run_2"
     assert run_folder_of(tmp_path / "model.ckpt") == tmp_path
+
+
+def save(run: Path, **times: int) -> None:
+    """Checkpoints of a run by their names, and when each was written."""
+    (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+    for name, time in times.items():
+        path = run / "checkpoints" / f"{name}.ckpt"
+        path.touch()
+        os.utime(path, (time, time))
+
+
+def test_the_newest_run_is_that_which_saved_last_whenever_its_best_was(tmp_path: Path) -> None:
+    save(tmp_path, best=1002, last=1002)
+    save(tmp_path / "run_1", best=1001, last=1003)
+    assert find_checkpoint("best", tmp_path) == tmp_path / "run_1" / "checkpoints" / "best.ckpt"
+    save(tmp_path / "run_2", last=1004)
+    with pytest.raises(InputError, match=r"no checkpoints/best.ckpt in .*run_2, the newest run. Received: best"):
+        find_checkpoint("best", tmp_path)
+    assert find_checkpoint("last", tmp_path) == tmp_path / "run_2" / "checkpoints" / "last.ckpt"
 
 
 def test_missing_checkpoints_are_errors_not_new_runs(tmp_path: Path) -> None:
