@@ -129,12 +129,23 @@ class TransferArguments(LightningCLI):
         self.paths = PathStream(paths, self.request.null)
 
     def _use_split_of_run(self, data: Any) -> None:
-        """Keep to the images that the run trained on and held out, unless another split file or root is asked for."""
+        """Keep to the images that the run trained on and held out, unless another split file or root is asked for.
+
+        Raises:
+            InputError: the same images are to be divided by another method.
+        """
         assert self.checkpoint is not None
-        run = self.checkpoint.data
+        run, command = self.checkpoint.data, self.config["subcommand"]
         split = runfolder.run_folder_of(self.checkpoint.path) / "split.csv"
-        as_in_run = data.split in (*SPLIT_METHODS, run.get("split")) and _same_path(data.root, run.get("root"))
-        if as_in_run and split.is_file():
+        if not split.is_file() or not _same_path(data.root, run.get("root")):
+            return
+        method, default = run.get("split"), self._subcommand_parsers[command].get_default("data.split")
+        if method in SPLIT_METHODS and data.split in SPLIT_METHODS and data.split not in (method, default):
+            raise InputError(
+                f"data.split: the run has divided these images by {method} and keeps to that. Received: {data.split}; "
+                "leave it out, or give a split file."
+            )
+        if data.split in (*SPLIT_METHODS, method):
             data.split = str(split)
 
     def _parse_ckpt_path(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import in_table, run, short_fit
+from calling import fails, in_table, run, short_fit
 from training import draw_images
 
 
@@ -59,6 +59,13 @@ def test_the_held_out_images_are_those_of_the_run_however_its_root_is_written(
     for root in ("images", "./images", "images/", tmp_path / "images"):
         assert in_table(run(*command, "--data.root", root, cwd=tmp_path), "test_loss") == loss, root
     assert in_table(run(*command, cwd=tmp_path / "elsewhere"), "test_loss") == loss
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_another_way_of_dividing_the_same_images_is_refused(workplace: Path, command: str) -> None:
+    words = ("--config", "config.yaml", "--data.root", "images", "--ckpt_path", "run/checkpoints/last.ckpt")
+    message = fails(command, *words, "--data.split", "keras", cwd=workplace)
+    assert "data.split: the run has divided these images by stratified and keeps to that. Received: keras" in message
 
 
 def test_predict_takes_a_folder_of_images_after_training_on_a_torchvision_dataset(

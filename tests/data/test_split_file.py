@@ -102,5 +102,10 @@ def test_duplicates(tmp_path: Path) -> None:
 def test_paths_that_do_not_exist_are_counted(tmp_path: Path) -> None:
     (tmp_path / "kept.jpg").write_bytes(b"")
     path = written(tmp_path / "split.csv", "train,kept.jpg,a", *(f"train,{n}.jpg,a" for n in range(7)))
-    with pytest.raises(InputError, match=r"lists 7 of 8 images that do not exist .*'0\.jpg', .* and 2 more"):
+    with pytest.raises(
+        InputError, match=r"lists 7 of 8 images that do not exist .*'0\.jpg', .* and 2 more\. Put them back"
+    ):
+        read_split(path, tmp_path)
+    (tmp_path / "kept.jpg").unlink()
+    with pytest.raises(InputError, match=r"lists 8 of 8 .* Give the root that the file was made for\.$"):
         read_split(path, tmp_path)
