@@ -111,6 +111,23 @@ class TransferCLI(TransferArguments):
             extra.append(RunProgressBar())
         return self._instantiate_trainer({**config, **kwargs}, extra)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """As Lightning does. Raises KeyboardInterrupt after Ctrl-C, which its trainer makes an exit with status 1."""
+        try:
+            super()._run_subcommand(subcommand)
+        except (KeyboardInterrupt, SystemExit) as ended:
+            if isinstance(ended, SystemExit) and not isinstance(ended.__context__, KeyboardInterrupt):
+                raise
+            raise KeyboardInterrupt("interrupted" + self._what_continues()) from ended
+
+    def _what_continues(self) -> str:
+        """Of an interrupted command, for the end of its last words."""
+        if self.paths is not None:
+            return "; the same command continues" if self.request.continues else ""
+        last = self.run_folder / "checkpoints" / runfolder.LAST
+        saves = self.subcommand == "fit" and any(isinstance(each, LastCheckpoint) for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return f"; {last} continues the run" if saves and last.is_file() else ""
+
     def before_fit(self) -> None:
         """Everything that could fail for want of room or data, or as of another run, fails now."""
         if self.checkpoint is not None:
@@ -141,7 +158,7 @@ class TransferCLI(TransferArguments):
             test = values["test"]
             if phases:
                 phase_table(phases)
-            weights = "best checkpoint" if self.trainer.checkpoint_callbacks else "last weights"
+            weights = "last weights" if values["checkpoint_sha256"] is None else "best checkpoint"
             print(f"accuracy of the {weights} on the {test['split']} split: {test['accuracy']:.4f}")
             print(f"run folder: {self.run_folder}")
 

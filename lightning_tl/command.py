@@ -101,8 +101,8 @@ def _run(module: str, args: Sequence[str] | None, load: Callable[[str], ModuleTy
     except InputError as error:
         print(f"lightning-tl: error: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("lightning-tl: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as ended:
+        print(f"lightning-tl: {printable(str(ended)) or 'interrupted'}", file=sys.stderr)
         return 128 + 2
     except Exception as error:
         if os.environ.get(TRACEBACK, "0") != "0":

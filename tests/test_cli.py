@@ -70,14 +70,16 @@ def test_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
     run("test", "--config", "run/config.yaml", "--ckpt_path", "best", cwd=tmp_path)
 
 
-def test_without_checkpoints_the_last_weights_are_evaluated_and_it_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("without", ["checkpoints", "validation"])
+def test_where_there_is_no_best_the_last_weights_are_evaluated_and_it_says_so(tmp_path: Path, without: str) -> None:
     draw_images(tmp_path / "images")
-    config = {"phases": [{"name": "head", "epochs": 1, "lr": 0.01}], "trainer": {"enable_checkpointing": False}}
+    trainer = {"enable_checkpointing": False} if without == "checkpoints" else {"limit_val_batches": 0}
+    config = {"phases": [{"name": "head", "epochs": 1, "lr": 0.01}], "trainer": {**CONFIG["trainer"], **trainer}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **config}))
     words = ("--config", "config.yaml", "--data.root", "images", "--trainer.default_root_dir", "run")
     *_, accuracy, _ = run("fit", *words, cwd=tmp_path).out.strip().splitlines()
     assert accuracy.startswith("accuracy of the last weights on the val split: ")
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert (tmp_path / "run" / "checkpoints").exists() == (without == "validation")
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ class Request:
         output = Path(self.output)
         return output.with_name(f"{output.name}.partial")
 
+    @property
+    def continues(self) -> bool:
+        """Whether the same request again continues one that was interrupted."""
+        return self.resume and self.output != STDOUT
+
 
 def add_request(parser: Any) -> None:
     """Give the parser of ``predict`` the options of a request, absent by default, and the help."""

@@ -102,14 +102,9 @@ def _finish(
 
 
 def _run(trainer: lightning.Trainer, model: TransferClassifier, batches: Batches, writer: PredictionWriter) -> None:
-    """``trainer.predict`` with a writer. Raises KeyboardInterrupt after Ctrl-C, which Lightning makes an exit of."""
-    try:
-        with with_callbacks(trainer, writer, EndPrediction("ended by SIGTERM; the same command continues")):
-            trainer.predict(model, dataloaders=batches, return_predictions=False)
-    except SystemExit as ended:
-        if isinstance(ended.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from ended
-        raise
+    """``trainer.predict`` with a writer."""
+    with with_callbacks(trainer, writer, EndPrediction("ended by SIGTERM; the same command continues")):
+        trainer.predict(model, dataloaders=batches, return_predictions=False)
 
 
 def check_trainer(trainer: lightning.Trainer, stream: str) -> None:

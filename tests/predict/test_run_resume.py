@@ -107,7 +107,8 @@ def test_a_polite_end_keeps_what_is_done(
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
         patch.setattr(PredictionWriter, "on_predict_batch_end", send)
-        go(workplace, "photos", "--output", output, code=code)
+        done = go(workplace, "photos", "--output", output, code=code)
+    assert done.err.endswith("; the same command continues\n")
     go(workplace, "photos", "--output", output)
     signal.signal(signal.SIGINT, handler)  # Lightning switches it off, for its process is about to end
     assert len(rows(workplace / output)) == 12
