@@ -10,7 +10,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
-from lightning_tl.errors import InputError, printable
+from lightning_tl.errors import InputError, printable, told
 from lightning_tl.importing import import_for_good, import_uncollected
 from lightning_tl.kept_help import print_help
 
@@ -99,7 +99,7 @@ def _run(module: str, args: Sequence[str] | None, load: Callable[[str], ModuleTy
     try:
         return int(load(module).main(args))
     except InputError as error:
-        print(f"lightning-tl: error: {printable(str(error))}", file=sys.stderr)
+        print(f"lightning-tl: error: {printable(told(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as ended:
         print(f"lightning-tl: {printable(str(ended)) or 'interrupted'}", file=sys.stderr)

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from torch.utils.data import DataLoader
 
 from lightning_tl import command
+from lightning_tl.data.dataset import FileReader, ImageDataset
 from lightning_tl.importing import import_uncollected
 
 
@@ -66,6 +68,22 @@ def test_ctrl_c_is_no_error_report(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("lightning_tl.cli.main", interrupted)
     assert command.main(["fit"]) == 130
     assert capsys.readouterr().err == "lightning-tl: interrupted\n"
+
+
+def test_what_a_worker_has_raised_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a file, say, that has gone since training began."""
+    images = ImageDataset(["gone.png"], [0], [0], FileReader(tmp_path), (32, 32))
+
+    def training(args: object) -> int:
+        return len(list(DataLoader(images, num_workers=1)))
+
+    monkeypatch.setattr("lightning_tl.cli.main", training)
+    assert command.main(["fit"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"lightning-tl: error: '{tmp_path}/gone.png' cannot be decoded as an image: No such file")
+    assert error.count("\n") == 1
 
 
 def test_the_command_imports_for_good_and_who_calls_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
