@@ -135,12 +135,23 @@ def _decode(data: np.ndarray) -> Tensor:
 
 def _decode_with_pillow(file: ImageFile.ImageFile) -> Tensor:
     """First frame of an opened, not yet decoded, file."""
-    ImageOps.exif_transpose(file, in_place=True)
+    _turn_upright(file)
     if file.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut at 255
         grey = torch.from_numpy((np.asarray(file) >> 8).astype(np.uint8))
         return grey.expand(3, *grey.shape).contiguous()
     image = file if file.mode == "RGB" else file.convert("RGB")
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _turn_upright(file: ImageFile.ImageFile) -> None:
+    """Decode, and apply EXIF's orientation. Where that makes no sense the image stays as it is, as a JPEG does."""
+    file.load()
+    try:
+        ImageOps.exif_transpose(file, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises anything from SyntaxError to struct.error on broken EXIF
+        return
 
 
 def _checked(size: Size | None) -> Size:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_tl.data.folder import SPLITS, Sample, check_classes, check_root, listed, subfolders
+from lightning_tl.data.folder import SPLITS, Sample, check_classes, check_root, listed, refuse_unlisted, subfolders
 from lightning_tl.draws import epoch_order
 from lightning_tl.errors import InputError
 
@@ -65,7 +65,8 @@ def keras_split(root: str | Path, val_fraction: float, seed: int) -> tuple[Sampl
         seed: that Keras would be given, from 0 to 2**32 - 1.
 
     Raises:
-        InputError: no such folder, fewer than two classes, a class without images, or a split is left empty.
+        InputError: no such folder, fewer than two classes, a class without images, a folder that cannot be read, or a
+            split is left empty.
     """
     folder = check_root(root)
     names = subfolders(folder)
@@ -130,7 +131,7 @@ def _side_counts(images: int, fractions: dict[str, float]) -> dict[str, int]:
 def _keras_files(root: Path, name: str) -> list[str]:
     """Files of one class in the order of keras.src.utils.dataset_utils.iter_valid_files, relative to root."""
     paths = []
-    for parent, _, files in sorted(os.walk(root / name), key=lambda entry: entry[0]):
+    for parent, _, files in sorted(os.walk(root / name, onerror=refuse_unlisted), key=lambda entry: entry[0]):
         paths += [Path(parent, file) for file in sorted(files) if file.lower().endswith(KERAS_EXTENSIONS)]
     return [path.relative_to(root).as_posix() for path in paths]
 

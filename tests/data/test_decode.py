@@ -97,6 +97,23 @@ def test_exif_orientation(tmp_path: Path, suffix: str, orientation: int) -> None
     assert difference.mean() < 5  # lossy formats; a wrong turn is off by dozens
 
 
+@pytest.mark.parametrize("exif", [b"junk", b"Exif\0\0XX*\0\x08\0\0\0"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_broken_exif_turns_nothing(tmp_path: Path, suffix: str, exif: bytes) -> None:
+    difference = as_array(decode_image(saved(tmp_path / f"image{suffix}", pixels(), exif=exif))) - np.array(pixels())
+    assert np.abs(difference).mean() < 5
+
+
+def test_memory_that_runs_out_over_exif_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    path = saved(tmp_path / "image.png", pixels())
+    monkeypatch.setattr("PIL.Image.Image.getexif", full)
+    with pytest.raises(InputError, match="there is not enough memory to decode it"):
+        decode_image(path)
+
+
 def test_format_follows_contents_not_the_name(tmp_path: Path) -> None:
     path = saved(tmp_path / "image.jpg", pixels(), format="PNG")
     assert np.array_equal(as_array(decode_image(path)), np.array(pixels()))

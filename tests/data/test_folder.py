@@ -1,9 +1,11 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lightning_tl.data.folder import Sample, list_images, scan
+from lightning_tl.data.split import keras_split
 from lightning_tl.errors import InputError
 
 
@@ -81,6 +83,33 @@ def test_many_empty_classes_are_counted(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
     with pytest.raises(InputError, match="'4' and 4 more"):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize("unreadable", [".", "a", "b/deep"])
+@pytest.mark.parametrize(
+    "find", [scan, list_images, lambda root: keras_split(root, 0.5, seed=0)], ids=["scan", "predict", "keras"]
+)
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find: Callable[[Path], object], unreadable: str
+) -> None:
+    """Its images would be missing without a word."""
+    touch(tmp_path, "a/1.jpg", "b/2.jpg", "b/deep/3.jpg")
+    for name in ("scandir", "listdir"):  # root may read every folder
+        monkeypatch.setattr(os, name, refusing(getattr(os, name), tmp_path / unreadable))
+    message = rf"data.root: the folder '{tmp_path / unreadable}' cannot be read: Permission denied\. Let it be read"
+    with pytest.raises(InputError, match=message):
+        find(tmp_path)
+
+
+def refusing(listing: Callable[[str | Path], object], folder: Path) -> Callable[[str | Path], object]:
+    """``listing`` that may not read a folder."""
+
+    def refuse(path: str | Path) -> object:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    return refuse
 
 
 def test_list_images(image_folder: Callable[..., Path]) -> None:
