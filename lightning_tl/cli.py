@@ -18,7 +18,7 @@ from lightning_tl.checkpoint import find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.devices import check_strategy_name
-from lightning_tl.errors import printable
+from lightning_tl.errors import InputError, printable
 from lightning_tl.finish import finish_fit, finish_predict
 from lightning_tl.logger import MetricsLogger, event_logger
 from lightning_tl.phase import make_phases
@@ -53,6 +53,8 @@ class TransferCLI(TransferArguments):
         settings = self.config[self.subcommand]
         trainer = settings.trainer
         check_strategy_name(trainer.strategy)
+        if trainer.barebones:
+            raise InputError("trainer.barebones: it forbids the logs and checkpoints of a run. Leave it out.")
         root = trainer.default_root_dir or DEFAULT_ROOT
         if self.subcommand == "fit" and not settings.phases:
             make_phases([])
@@ -104,8 +106,9 @@ class TransferCLI(TransferArguments):
             config.max_epochs = -1 if config.max_epochs is None else config.max_epochs
         else:
             extra, kwargs["logger"] = [], False
-            if self.paths is not None:  # it has a progress bar of its own
+            if self.paths is not None:  # they have a progress report of their own
                 kwargs["enable_progress_bar"] = False
+                config.callbacks = [each for each in _as_list(config.callbacks) if not isinstance(each, ProgressBar)]
         wanted = kwargs.get("enable_progress_bar", config.enable_progress_bar)
         if wanted is not False and not _has_bar(config.callbacks):
             extra.append(RunProgressBar())

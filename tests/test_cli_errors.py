@@ -84,6 +84,12 @@ def test_resuming_in_a_folder_that_cannot_be_written_is_refused_before_training(
     assert "split.csv" in message
 
 
+def test_a_trainer_without_logs_is_refused(workplace: Path, tmp_path: Path) -> None:
+    args = ("--config", workplace / "config.yaml", "--data.root", workplace / "images", "--trainer.barebones", "true")
+    assert "trainer.barebones: it forbids the logs and checkpoints of a run." in fails("fit", *args, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_of_other_classes_is_refused(workplace: Path, tmp_path: Path) -> None:
     draw_images(tmp_path / "others", ("cat", "dog"))
     checkpoint = workplace / "run/checkpoints/best.ckpt"

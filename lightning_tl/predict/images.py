@@ -73,6 +73,8 @@ def why_no_file(path: str) -> str | None:
             os.scandir(path).close()
             return "it is a folder"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if path.endswith("\r") and os.path.lexists(path[:-1]):
+            return "no such file: its line ends with a carriage return"
         return getattr(error, "strerror", None) or str(error)
     if not stat.S_ISREG(about.st_mode):
         return "it is no regular file"

@@ -46,6 +46,8 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
         "pipe": "it is no regular file",
         "large": "it has 11 bytes, more than 10",
     }
+    assert why_no_file(f"{tmp_path}/empty.jpg\r") == "no such file: its line ends with a carriage return"
+    assert why_no_file(f"{tmp_path}/none.jpg\r") == "No such file or directory"
     assert "null" in (why_no_file("a\0b") or "")
     assert "too long" in (why_no_file("x" * 300) or "")
 

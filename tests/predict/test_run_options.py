@@ -94,6 +94,12 @@ def test_progress_is_told_on_standard_error_unless_it_is_switched_off(
     assert "images/s" not in quiet.out + quiet.err
 
 
+def test_a_progress_bar_of_the_config_gives_way(workplace: Path) -> None:
+    bar = '[{"class_path": "lightning.pytorch.callbacks.TQDMProgressBar"}]'
+    go(workplace, "photos/01.png", "--output", "bar.csv", "--trainer.callbacks", bar)
+    assert len(rows(workplace / "bar.csv")) == 2
+
+
 def test_help_tells_what_a_path_is(monkeypatch: pytest.MonkeyPatch) -> None:
     told = io.StringIO()
     monkeypatch.setattr(sys, "argv", ["lightning-tl", "predict", "--help"])
