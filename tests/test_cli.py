@@ -70,6 +70,7 @@ def test_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
     run("test", "--config", "run/config.yaml", "--ckpt_path", "best", cwd=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key:UserWarning")
 @pytest.mark.parametrize("without", ["checkpoints", "validation"])
 def test_where_there_is_no_best_the_last_weights_are_evaluated_and_it_says_so(tmp_path: Path, without: str) -> None:
     draw_images(tmp_path / "images")
