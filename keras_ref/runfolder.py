@@ -29,6 +29,7 @@ def choose_run_folder(root: str | Path) -> Path:
         )
     numbered = (root / f"run_{n}" for n in itertools.count(1))
     try:
+        root.mkdir(parents=True, exist_ok=True)  # a link to nowhere is none, and would be none for ever
         return next(folder for folder in itertools.chain([root], numbered) if _claimed(folder))
     except OSError as error:
         raise InputError(

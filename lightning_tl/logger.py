@@ -16,7 +16,9 @@ from lightning_tl.files import replacing
 
 
 class MetricsWriter(ExperimentWriter):
-    """Lightning's CSV writer, which deletes the metrics.csv it finds, made to continue it.
+    """Lightning's CSV writer, which deletes the metrics.csv it finds, made to continue it with the first rows it saves.
+
+    Not before: a resume that is refused leaves the file as it is.
 
     Args:
         log_dir: folder of metrics.csv.
@@ -24,11 +26,21 @@ class MetricsWriter(ExperimentWriter):
     """
 
     def __init__(self, log_dir: str, first_step: int) -> None:
-        self._first_step = first_step
+        self._first_step, self._continued = first_step, False
         super().__init__(log_dir)
 
+    def save(self) -> None:
+        """Write the rows that were logged since."""
+        if self.metrics and not self._continued:
+            self._continue()
+            self._continued = True
+        super().save()
+
     def _check_log_dir_exists(self) -> None:
-        """Continue the file that is there; a run that was killed may have left half a line."""
+        """Let the file be that is there."""
+
+    def _continue(self) -> None:
+        """Keep the earlier rows of the file that is there; a run that was killed may have left half a line."""
         path = Path(self.metrics_file_path)
         if not path.is_file():
             return

@@ -46,6 +46,16 @@ def test_steps_that_are_trained_again_are_forgotten(tmp_path: Path) -> None:
     assert log(tmp_path, 5, (5, {"epoch": 1, "loss": 0.125})) == WHOLE.replace("0.25", "0.125")
 
 
+def test_a_resume_that_is_refused_forgets_nothing(tmp_path: Path) -> None:
+    """Lightning asks for the writer before anything has looked at the run."""
+    (tmp_path / "metrics.csv").write_bytes(WHOLE.encode())
+    logger = MetricsLogger(tmp_path, 3)
+    logger.log_hyperparams({"seed": 1})
+    logger.save()
+    logger.finalize("failed")
+    assert (tmp_path / "metrics.csv").read_bytes().decode() == WHOLE
+
+
 def test_a_value_that_is_new_after_the_resume_gets_a_column(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_bytes(WHOLE.encode())
     text = log(tmp_path, 6, (8, {"epoch": 2, "accuracy": 1.0}))
