@@ -34,14 +34,14 @@ def merge(new: Content, old: Content) -> dict[str, Any]:
         measured.pop("load", None)
     tables = _tables(new, old)
     kept = any("earlier" in row for row in tables["rows"])
-    earlier = {"earlier_load": old.get("earlier_load", old["load"])} if kept else {}
     blocks = [block for block in BLOCKS if block in measured]
     lent = {block for block in BLOCKS if new["rows"] and old.get(block)} | set(old.get("lent", ()))
     further = set(old.get("further", ())) | set(() if new["rows"] else blocks)
     joined = {
-        **earlier, **old, **measured, **tables,
+        **old, **measured, **tables,
+        "earlier_load": old.get("earlier_load", old["load"]) if kept else {},
         "lent": sorted(lent - set(blocks)),
-        "further": sorted(further - set(blocks if new["rows"] else ())),
+        "further": sorted(further - lent - set(blocks if new["rows"] else ())),
         "commits": sorted({*old.get("commits", ["unknown"]), *new.get("commits", ["unknown"])}),
     }  # fmt: skip
     return _without_refused(joined)

@@ -71,8 +71,8 @@ def _machine(content: Content) -> str:
         f"{most_idle:.0%}."
     )
     if any(row.get("earlier") for block in TABLES for row in content.get(block, ())):
-        lines.append("Rows with * are of an earlier run on this machine, and so are their ratios.")
-    if "earlier_load" in content:
+        lines.append("Rows with * are of an earlier run on this machine, and so is what stands in them.")
+    if content.get("earlier_load"):
         worst = content["earlier_load"]["other_programs"][1]
         lines.append(f"In that run's worst measurement other programs took {worst:.0%}.")
     if settings["skip"] <= PREFETCHED * settings["threads"]:

@@ -30,7 +30,7 @@ class Settings:
         rounds: how often each framework is measured, one after the other.
         steps: measured in one round.
         skip: steps before them in each round, not measured: caches and clocks settle, and what a loader has prepared
-            while others were measured is used up, see ``prepared``.
+            while others were measured is used up: see ``prepared``, which on two threads are fewer.
         warmup: steps before the first round; compilation happens here.
         images: training images held in memory, a multiple of ``batch_size``.
         val_images: held-out images in memory.
@@ -49,7 +49,7 @@ class Settings:
     threads: int = field(default_factory=lambda: len(all_cores()))
     rounds: int = 7
     steps: int = 10
-    skip: int = field(default_factory=lambda: PREFETCHED * len(all_cores()) + 1)
+    skip: int = 5
     warmup: int = 4
     images: int = 320
     val_images: int = 96

@@ -204,10 +204,13 @@ def _executed(backbone: Backbone) -> list[tuple[str, nn.Module | None]]:
         for name, module in backbone.net.named_modules()
         if list(module.parameters(recurse=False)) or not (list(module.children()) or isinstance(module, nn.Identity))
     }
-    handles = [
-        module.register_forward_pre_hook(lambda module, _, name=name: order.setdefault(name, module) and None)
-        for name, module in listed.items()
-    ]
+    handles = []
+    for name, module in listed.items():
+
+        def note(module: nn.Module, _: object, name: str = name) -> None:
+            order.setdefault(name, module)
+
+        handles.append(module.register_forward_pre_hook(note))
     try:
         backbone._probe()
     finally:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -33,6 +33,14 @@ warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_t
 
 HEAD_ONLY = Phase(name="head", epochs=1, lr=1e-3)
 """What is trained when no PhasedFinetuning callback says otherwise: the recipe's first phase."""
+
+
+class _NoLongerUpToDate(Callback):
+    """What ``TransferClassifier.teardown`` does, where a run fails: Lightning then calls no ``teardown``."""
+
+    def on_exception(self, trainer: object, pl_module: object, exception: BaseException) -> None:
+        """Nothing folds before each batch any more."""
+        mark_up_to_date(False)
 
 
 class TransferClassifier(Steps):
@@ -114,7 +122,7 @@ class TransferClassifier(Steps):
                 f"Received: {len(transforms)} transforms; leave them out, or cache_features."
             )
         self.cache_features = cache_features
-        self._caches = {stage: FeatureCache() for stage in STAGES}  # each numbers its images for itself
+        self._caches = {stage: FeatureCache() for stage in ("train", "val")}  # each numbers its images for itself
         self.dropout = Dropout(dropout)
         self.head = linear_head(self.backbone.num_features, len(self.class_names), seed)
         weight = class_weight_tensor(class_weights, self.class_names)
@@ -158,6 +166,10 @@ class TransferClassifier(Steps):
         self._forget_features()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
+
+    def configure_callbacks(self) -> list[Callback]:
+        """For steps that Lightning calls compiled; see ``on_after_batch_transfer``."""
+        return [] if self._compiler_ctx is None else [_NoLongerUpToDate()]
 
     def teardown(self, stage: str) -> None:
         """Features of a run that is over are no more needed, and nothing folds before each batch."""

@@ -17,7 +17,7 @@ class FeatureCache:
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._rows, self._known = torch.empty(0, 0), torch.empty(0, dtype=torch.bool)
+        self._rows, self._row_of, self._count = torch.empty(0, 0), torch.empty(0, dtype=torch.int64), 0
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # what it does depends on what it knows
     def features(self, index: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -34,17 +34,17 @@ class FeatureCache:
             self._keep(index[unknown], computed)
             if unknown.all():
                 return computed
-        rows = self._rows[index.clamp_min(0)]
+        rows = self._rows[self._row_of[index.clamp_min(0)].clamp_min(0)]
         if unknown.any():  # padding
             rows[unknown] = computed
         return rows
 
     def _unknown(self, index: Tensor) -> Tensor:
-        if not len(self._known):  # and nobody knows yet on which device they will be
+        if not len(self._row_of):  # and nobody knows yet on which device they will be
             return torch.ones_like(index, dtype=torch.bool)
-        inside = (index >= 0) & (index < len(self._known))
+        inside = (index >= 0) & (index < len(self._row_of))
         unknown = ~inside
-        unknown[inside] = ~self._known[index[inside]]
+        unknown[inside] = self._row_of[index[inside]] < 0
         return unknown
 
     @torch.inference_mode(False)  # validation's tensors could not be trained on
@@ -53,13 +53,19 @@ class FeatureCache:
         features, index = features[index >= 0], index[index >= 0]
         if not len(index):
             return
-        size = int(index.max()) + 1
-        if size > len(self._known):
-            self._grow(max(size, 2 * len(self._known)), features)
-        self._rows[index], self._known[index] = features, True
+        self._grow(int(index.max()) + 1, self._count + len(index), features)
+        rows = torch.arange(self._count, self._count + len(index), device=index.device)
+        self._rows[rows], self._row_of[index] = features, rows
+        self._count += len(index)
 
-    def _grow(self, size: int, like: Tensor) -> None:
-        rows, known = like.new_empty(size, like.shape[1]), torch.zeros(size, dtype=torch.bool, device=like.device)
-        if len(self._known):
-            rows[: len(self._rows)], known[: len(self._known)] = self._rows, self._known
-        self._rows, self._known = rows, known
+    def _grow(self, numbers: int, rows: int, like: Tensor) -> None:
+        """Room for so many numbers of images, of which a stage may have few, and rows of features."""
+        if numbers > len(self._row_of):
+            known = torch.full((max(numbers, 2 * len(self._row_of)),), -1, device=like.device)
+            known[: len(self._row_of)] = self._row_of
+            self._row_of = known
+        if rows > len(self._rows):
+            larger = like.new_empty(max(rows, 2 * len(self._rows)), like.shape[1])
+            if self._count:
+                larger[: self._count] = self._rows[: self._count]
+            self._rows = larger

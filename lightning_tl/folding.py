@@ -161,6 +161,10 @@ class Folds:
             self._state = state if all(_has_its_own(pair) for pair in self.pairs) else []
             self._of = fingerprint  # kept: see ``fingerprint.Value``
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Identities of tensors say nothing of copies, nor in other processes."""
+        return {"pairs": self.pairs, "_state": [], "_of": ()}
+
     def forget(self) -> None:
         """Have the pairs folded anew, as when tensors were written to through ``tensor.data``."""
         self._state, self._of = [], ()

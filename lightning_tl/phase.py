@@ -58,6 +58,7 @@ class Phase:
         _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
         _check(self.scale_lr in ("none", "linear", "sqrt"), "scale_lr", "none, linear or sqrt", self.scale_lr)
         for argument, options in (("scheduler_args", self.scheduler_args), ("early_stopping", self.early_stopping)):
+            _check(options is None or isinstance(options, Mapping), argument, "a mapping of arguments", options)
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
             _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)

@@ -96,6 +96,12 @@ class PhasedFinetuning(Callback):
             trainer.fit_loop.max_epochs = self._given
         self._trainer = None
 
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """The same where a fit fails: Lightning then calls no ``teardown``."""
+        self.teardown(trainer, pl_module, "fit")
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Change phase where one begins. Not at the epoch's end: checkpoints of the old phase come after that."""
         assert isinstance(pl_module, TransferClassifier)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 from torch.autograd import forward_ad
 
 _up_to_date = False
+_one_at_a_time = RLock()
+"""Held while it is true: it is the whole process'."""
 
 
 def plainly() -> bool:
@@ -23,13 +26,14 @@ def plainly() -> bool:
 
 @contextmanager
 def up_to_date() -> Iterator[None]:
-    """For calls of what was compiled or traced before which ``Backbone.fold`` has been called."""
-    before = _up_to_date
-    mark_up_to_date(True)
-    try:
-        yield
-    finally:
-        mark_up_to_date(before)
+    """For calls of what was compiled or traced before which ``Backbone.fold`` has been called; one thread at a time."""
+    with _one_at_a_time:
+        before = _up_to_date
+        mark_up_to_date(True)
+        try:
+            yield
+        finally:
+            mark_up_to_date(before)
 
 
 def mark_up_to_date(now: bool) -> None:

@@ -45,6 +45,13 @@ def test_other_backbones_count_modules_in_execution_order() -> None:
     assert all(name.startswith("net.layer4.0") for name in trainable)
 
 
+def test_a_shortcut_without_layers_is_no_layer_in_the_way() -> None:
+    """An empty Sequential has no length, and so is false."""
+    backbone = Backbone("timm/ghostnet_100", "torch", SIZE)
+    assert len(backbone.layers()) > 200
+    assert backbone.unfreeze_last(10)
+
+
 @pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "timm/convnext_atto"])
 def test_transformers_and_convnext_count_weights_outside_leaf_modules_first(name: str) -> None:
     backbone = Backbone(name, "torch", SIZE)

@@ -22,6 +22,7 @@ from benchmarks.plot import draw
 from benchmarks.prepare import prepare
 from benchmarks.readme import MARKER, summary, with_summary
 from benchmarks.report import to_markdown
+from benchmarks.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 ROW = {
@@ -215,6 +216,20 @@ def test_what_grows_takes_each_value_once(name: str, value: int, tmp_path: Path)
     ground = made_up_ground(replace(TINY, budget=0.0, **{name: value}), tmp_path)  # type: ignore[arg-type]
     values = [piece.args[2:] for piece in growth(ground, select(["lightning-tl float32"]))]  # type: ignore[attr-defined]
     assert len(values) == len(set(values)) > 8
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 64])
+def test_its_own_settings_suffice_on_a_machine_of_many_cores(
+    cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.settings.all_cores", lambda: tuple(range(cores)))
+
+    def drawn(*settings: object) -> None:
+        raise NotImplementedError("nothing was refused")
+
+    monkeypatch.setattr("benchmarks.prepare.draw_folder", drawn)
+    with pytest.raises(NotImplementedError):
+        prepare(Settings(), tmp_path, None, None)
 
 
 def test_seconds_of_children_that_have_ended_are_their_familys() -> None:

@@ -143,6 +143,16 @@ def test_parts_of_a_further_run_and_all_commits_are_told(content: dict[str, Any]
     assert merge({**content, "startup": [OURS]}, joined)["further"] == []
 
 
+def test_of_an_earlier_run_nothing_is_said_once_all_is_measured_anew(content: dict[str, Any]) -> None:
+    joined = merge({**content, "rows": content["rows"][:1]}, content)
+    assert "In that run's worst measurement" in to_markdown(joined)
+    anew = merge({**content, "startup": []}, {**joined, "startup": [OURS], "further": ["startup"]})
+    assert (anew["lent"], anew["further"]) == (["startup"], [])
+    page = to_markdown({**anew, "startup": [], "lent": []})
+    assert "earlier" not in page
+    assert "In that run" not in page
+
+
 def test_lent_agreement_is_marked_too(content: dict[str, Any]) -> None:
     one = [verdict for verdict in content["agreement"] if verdict["phase"] == "head"]
     page = to_markdown(merge({**content, "agreement": one}, content))

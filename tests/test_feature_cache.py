@@ -124,6 +124,15 @@ def test_what_is_known_is_not_computed() -> None:
     assert features(cache, [4]) == [4]
 
 
+def test_a_few_images_of_many_take_the_room_of_a_few() -> None:
+    """A stage has the numbers of its own images alone."""
+    cache = FeatureCache()
+    for number in range(1000, 1100, 4):
+        assert features(cache, [number, number + 1]) == [number, number + 1]
+    assert 50 <= len(cache._rows) <= 100
+    assert features(cache, list(range(1000, 1100, 4))) == []
+
+
 def test_padding_is_computed_every_time() -> None:
     cache = FeatureCache()
     assert features(cache, [-1]) == [-1]

@@ -26,6 +26,7 @@ def test_mappings_and_phases_mix() -> None:
         ([{**HEAD, "unfreeze_last": -1}], "unfreeze_last: 0 or more is needed. Received: -1"),
         ([{**HEAD, "scheduler": "step"}], "scheduler: none, cosine or plateau is needed. Received: 'step'"),
         ([{**HEAD, "start_from": "first"}], "start_from: last or best is needed. Received: 'first'"),
+        ([{**HEAD, "early_stopping": True}], "early_stopping: a mapping of arguments is needed. Received: True"),
         ([{**HEAD, "scale_lr": "cubic"}], "scale_lr: none, linear or sqrt is needed. Received: 'cubic'"),
         ([{**HEAD, "name": ""}], "name: a name without slash is needed. Received: ''"),
     ],

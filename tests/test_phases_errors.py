@@ -4,11 +4,12 @@ from pathlib import Path
 
 import lightning
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
 from lightning.pytorch.demos.boring_classes import BoringModel
 from training import PHASES, Fit, make_data, make_model, make_trainer
 
-from lightning_tl import InputError
+from lightning_tl import InputError, PhasedFinetuning
 
 
 def test_max_epochs_beside_phases_must_agree(fit: Fit) -> None:
@@ -51,6 +52,37 @@ def test_a_trainer_that_was_told_nothing_can_fit_again_after_an_early_stop(image
     trainer.fit(make_model(data), data)
     assert trainer.current_epoch == 2
     trainer.fit(make_model(data), data)
+
+
+def test_a_fit_that_fails_leaves_the_trainer_as_it_was(images: Path, tmp_path: Path) -> None:
+    trainer, data = make_trainer(tmp_path, callbacks=[Failing()]), make_data(images)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        trainer.fit(make_model(data), data)
+    assert trainer.max_epochs == -1
+    (phases,) = (each for each in trainer.callbacks if isinstance(each, PhasedFinetuning))  # type: ignore[attr-defined]
+    assert phases._trainer is None
+
+
+def test_a_compiled_fit_that_fails_leaves_exports_the_weights_of_now(images: Path, tmp_path: Path) -> None:
+    trainer, data = make_trainer(tmp_path, callbacks=[Failing()]), make_data(images)
+    torch.compiler.reset()
+    with pytest.raises(RuntimeError, match="in the middle"):
+        trainer.fit(torch.compile(make_model(data), backend="eager"), data)  # type: ignore[arg-type]
+    model, x = make_model(data).eval(), torch.rand(2, 3, 32, 32) * 255
+    with torch.no_grad():
+        model(x)
+        for parameter in model.backbone.parameters():
+            parameter.mul_(1.05)
+        exported = torch.export.export(model, (x,)).module()
+        torch.testing.assert_close(exported(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+class Failing(Callback):
+    """Ends a fit by an error."""
+
+    def on_train_batch_end(self, *args: object) -> None:
+        """Raise it."""
+        raise RuntimeError("in the middle")
 
 
 class OneMore(Callback):

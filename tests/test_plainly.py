@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from torch.autograd import forward_ad
 
 from lightning_tl import Phase, TransferClassifier
 from lightning_tl.backbone import Backbone
+from lightning_tl.plainly import plainly, up_to_date
 from parity_tests.weights import lived_in
 
 NAME, SIZE = "timm/mobilenetv2_035", (64, 64)
@@ -112,6 +115,37 @@ def test_a_tensor_in_the_place_of_another_is_another_wherever_it_lies() -> None:
             backbone.forget()
             stale += not torch.equal(found, backbone(x))
     assert stale == 0
+
+
+def test_a_network_that_was_called_with_others_tensors_can_be_copied() -> None:
+    backbone, x = Backbone("timm/mobilenetv2_035", "torch", SIZE), images()
+    others = {name: parameter * 1.0 for name, parameter in backbone.named_parameters()}
+    torch.func.functional_call(backbone, others, (x,))
+    with torch.no_grad():
+        torch.testing.assert_close(deepcopy(backbone)(x), backbone(x))
+
+
+def test_two_threads_leave_the_process_as_it_was() -> None:
+    """However their calls of compiled code overlap."""
+    order: list[str] = []
+    wait = Event()
+
+    def call(name: str) -> None:
+        with up_to_date():
+            order.append(f"{name} in")
+            wait.wait(0.2)
+            order.append(f"{name} out")
+
+    threads = [Thread(target=call, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert [line[2:] for line in order] == ["in", "out"] * 2
+    with torch.no_grad():
+        assert not plainly()
+    torch.compiler.reset()
+    assert torch.compile(lambda x: x + int(plainly()), backend="eager")(torch.zeros(1)) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

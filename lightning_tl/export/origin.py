@@ -10,7 +10,7 @@ from typing import Any
 from lightning_tl.checkpoint import CheckpointInfo, find_info
 from lightning_tl.data.split_file import read_split
 from lightning_tl.errors import InputError
-from lightning_tl.runfolder import run_folder_of
+from lightning_tl.runfolder import BEST, run_folder_of
 from lightning_tl.weights import sha256
 
 
@@ -33,8 +33,12 @@ class Origin:
         """Whether the checkpoint is the one that results.json speaks of under ``test``, by its SHA-256.
 
         The name alone does not tell: a run that was resumed and has not come to its end may have a better one by now.
+        It must do for a results.json that was written before there was the hash in it.
         """
-        return self.results is not None and self.results.get("checkpoint_sha256") == self.sha256
+        if self.results is None:
+            return False
+        known = self.results.get("checkpoint_sha256", self.sha256 if self.checkpoint.path.name == BEST else None)
+        return bool(known == self.sha256)
 
     @property
     def split_file(self) -> Path | None:

@@ -1,6 +1,8 @@
 """The card says what it must, and names of strangers are text in it."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from lightning_tl.errors import printable
 from lightning_tl.export.markdown import escaped, table
+from lightning_tl.export.origin import find_origin
 from lightning_tl.weights import sha256
 
 HOSTILE = [
@@ -59,4 +62,20 @@ def test_the_card_says_what_it_must(run: Path, exported: Export) -> None:
     assert re.search(r"\| train \| 32 \| 4 \|\n\| val \| 8 \| 4 \|", card)
     assert re.search(r"\| safetensors [\d.]+, timm [\d.]+, torch [\d.]+ \| logits \| 8 \| \S+ \| 2e-05 \|", card)
     assert "nobody has checked them here" in whole
-    assert "Of this checkpoint, on the val split" in whole
+    assert "Of the checkpoint that was best when the run ended, which is not the file exported here" in whole
+
+
+def test_whose_the_results_are_is_told_by_the_hash(run: Path, tmp_path: Path) -> None:
+    """A run that was resumed and ended by a signal has a newer best checkpoint beside its older results."""
+    copy = shutil.copytree(run, tmp_path / "run")
+    best, results = copy / "checkpoints" / "best.ckpt", copy / "results.json"
+    values = json.loads(results.read_text())
+    assert values["checkpoint_sha256"] != sha256(best), "conftest has changed the weights since"
+    assert not find_origin(str(best), copy).is_tested
+    results.write_text(json.dumps({**values, "checkpoint_sha256": sha256(best)}))
+    assert find_origin(str(best), copy).is_tested
+    assert not find_origin(str(copy / "checkpoints" / "last.ckpt"), copy).is_tested
+    del values["checkpoint_sha256"]  # as runs had it before
+    results.write_text(json.dumps(values))
+    assert find_origin(str(best), copy).is_tested
+    assert not find_origin(str(copy / "checkpoints" / "last.ckpt"), copy).is_tested

@@ -116,6 +116,14 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     assert "results.json says 99.00\u202f% accuracy, predictions.csv 83.33\u202f%" in read(write_report([folder])).text
 
 
+def test_a_run_that_went_on_and_has_not_ended_since_is_noticed(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", rows_of())
+    assert "has not come to its end" not in read(write_report([folder])).text
+    write_metrics(folder / "metrics.csv", 5)
+    words = "metrics.csv has 5 epochs, results.json speaks of 4: the run was resumed and has not come to its end since"
+    assert words in read(write_report([folder])).text
+
+
 def test_several_runs_are_compared(tmp_path: Path) -> None:
     rows = rows_of(each=40)
     better: list[Row] = [(s, path, label, label, c) for s, path, label, _, c in rows]
