@@ -7,16 +7,13 @@ from parity_tests.processes import installed_backends
 
 SLOW = {
     "float64": (
-        "forward-large",
-        "forward-real",
-        "trajectory",
-        "trajectory-augmented",
-        "trajectory-real",
-        "trajectory-timm",
+        "forward-large", "forward-real", "trajectory", "trajectory-augmented", "trajectory-real", "trajectory-timm",
     ),
-    "float32": ("forward-large", "export"),
-}
-"""Claims that take half a minute: on torch always, on the others, which meet it in other claims, with ``--slow``."""
+    "float64-stock": ("forward-stock",),
+    "float32": ("forward-large", "forward-graph", "export"),
+}  # fmt: skip
+"""Claims that take a quarter of a minute or more: on torch always; on the others, which meet it in other claims, with
+``--slow``."""
 
 
 def cases(backend: str) -> pytest.MarkDecorator:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_tl import classifier, head, optim
+from lightning_tl import classifier, head, optim, steps
 from lightning_tl.head import Dropout
 from lightning_tl.optim import KerasAdam
 from parity_tests.claims import head as head_claims
@@ -77,7 +77,7 @@ def biased(num_features: int, num_classes: int, seed: int) -> nn.Linear:
 
 def loss_mutant(name: str, statement: str, function: object, killers: tuple[str, ...]) -> Mutant:
     """The loss is another one, wherever it is used."""
-    places = ((classifier, "weighted_loss", function), (head_claims, "weighted_loss", function))
+    places = ((steps, "weighted_loss", function), (head_claims, "weighted_loss", function))
     return Mutant(name, statement, replaced(*places), killers)
 
 
