@@ -36,11 +36,12 @@ def merge(new: Content, old: Content) -> dict[str, Any]:
     kept = any("earlier" in row for row in tables["rows"])
     blocks = [block for block in BLOCKS if block in measured]
     lent = {block for block in BLOCKS if new["rows"] and old.get(block)} | set(old.get("lent", ()))
+    lent -= set(blocks)
     further = set(old.get("further", ())) | set(() if new["rows"] else blocks)
     joined = {
         **old, **measured, **tables,
         "earlier_load": old.get("earlier_load", old["load"]) if kept else {},
-        "lent": sorted(lent - set(blocks)),
+        "lent": sorted(lent),
         "further": sorted(further - lent - set(blocks if new["rows"] else ())),
         "commits": sorted({*old.get("commits", ["unknown"]), *new.get("commits", ["unknown"])}),
     }  # fmt: skip

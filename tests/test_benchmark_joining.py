@@ -141,6 +141,8 @@ def test_parts_of_a_further_run_and_all_commits_are_told(content: dict[str, Any]
     assert "Measured in further runs on this machine: startup." in page
     assert "Of commit 0123abc, 4567def." in page
     assert merge({**content, "startup": [OURS]}, joined)["further"] == []
+    again = merge(parts, {**content, "startup": [KERAS], "lent": ["growth", "startup"]})
+    assert (again["further"], again["lent"]) == (["startup"], ["growth"])
 
 
 def test_of_an_earlier_run_nothing_is_said_once_all_is_measured_anew(content: dict[str, Any]) -> None:
