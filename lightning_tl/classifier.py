@@ -180,10 +180,6 @@ class TransferClassifier(Steps):
         """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""
         return self.classify(self._features(images))
 
-    def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
-        """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
-        return self.head(self.dropout(features, uniforms))  # type: ignore[no-any-return]
-
     def features_of(self, stage: str, batch: Batch) -> Tensor:
         """Of a batch of training or validation, from the stage's cache where that holds."""
         frozen = self.phase.unfreeze_last == 0 and self._trainer is not None and self.trainer.state.fn == "fit"

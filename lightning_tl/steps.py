@@ -1,5 +1,6 @@
 """What a classifier does with a batch: loss, metrics and predictions, exact on any number of ranks."""
 
+from abc import abstractmethod
 from typing import cast
 
 import lightning
@@ -23,6 +24,7 @@ class Steps(lightning.LightningModule):
 
     Attributes:
         dropout: before the head.
+        head: from features to logits.
         class_weights: of the training loss, (classes,).
         label_smoothing: share of the target spread over all classes, in [0, 1).
         metrics: ``StageMetrics`` of each stage, underscored.
@@ -30,6 +32,7 @@ class Steps(lightning.LightningModule):
     """
 
     dropout: Dropout
+    head: nn.Linear
     class_weights: Tensor
     label_smoothing: float
     metrics: nn.ModuleDict
@@ -37,11 +40,11 @@ class Steps(lightning.LightningModule):
 
     def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
-        raise NotImplementedError
+        return self.head(self.dropout(features, uniforms))  # type: ignore[no-any-return]
 
+    @abstractmethod
     def features_of(self, stage: str, batch: Batch) -> Tensor:
         """Features, (batch, num_features), of a batch of this stage."""
-        raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
