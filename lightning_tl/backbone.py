@@ -16,7 +16,6 @@ from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
 from lightning_tl.network import KERAS_TIMM_MODELS, Convention, build_network, check_size, scaling
-from lightning_tl.padding import pad_without_copies
 from lightning_tl.plainly import plainly
 
 
@@ -65,7 +64,6 @@ class Backbone(nn.Module):
         self.net = build_network(self.library, self.model_name, convention, image_size, dict(options or {}))
         self._fingerprint = Fingerprint(self.net)
         hold_statistics(self.net)
-        pad_without_copies(self.net)
         self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         divisor, offset = scaling(self.net, convention)
         self.register_buffer("divisor", divisor, persistent=False)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_tl.batchnorm import InferenceBatchNorm2d, InferenceBatchNormAct2d
+from lightning_tl.batchnorm import InnerNorm
 from lightning_tl.folding import FOLDING, Pair, fold, has_plain_padding, unfold
 from lightning_tl.relu6 import InnerReLU6
 
@@ -57,13 +57,12 @@ def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
         calls[module] += 1
         takes.extend((source, module) for output, source in outputs if output is args[0])
 
-    norms = (InferenceBatchNorm2d, InferenceBatchNormAct2d)
-    gives = [module for module in net.modules() if type(module) in FOLDING or isinstance(module, norms)]
+    gives = [module for module in net.modules() if type(module) in FOLDING or isinstance(module, InnerNorm)]
     handles = [module.register_forward_hook(after) for module in gives]
     handles += [
         module.register_forward_pre_hook(before)
         for module in net.modules()
-        if isinstance(module, norms) or type(module) is nn.ReLU6
+        if isinstance(module, InnerNorm) or type(module) is nn.ReLU6
     ]
     try:
         with torch.no_grad():
@@ -73,16 +72,12 @@ def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
             handle.remove()
     # What is called in several places does in the others what nothing else would do for it.
     relu6: dict[nn.Module, Any] = {norm: act for norm, act in takes if type(act) is nn.ReLU6 and calls[act] == 1}
-    relu6 |= {norm: norm.act for norm in gives if isinstance(norm, InferenceBatchNormAct2d) and _is_relu6(norm)}
-    found: list[tuple[Any, Any]] = [(conv, norm) for conv, norm in takes if isinstance(norm, norms)]
+    relu6 |= {norm: act for norm in gives if isinstance(norm, InnerNorm) and (act := norm.own_relu6()) is not None}
+    found: list[tuple[Any, Any]] = [(conv, norm) for conv, norm in takes if isinstance(norm, InnerNorm)]
     place = {child: (parent, name) for parent in net.modules() for name, child in parent.named_children()}
     return tuple(
         Pair(conv, norm, relu6.get(norm) if has_plain_padding(conv) else None, *place[conv]) for conv, norm in found
     )
-
-
-def _is_relu6(norm: InferenceBatchNormAct2d) -> bool:
-    return type(norm.act) is nn.ReLU6 and isinstance(norm.drop, nn.Identity)
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ class FoldingSameConv2d(_Folding, SameConv2d):
     def forward(self, x: Tensor) -> Tensor:
         """As ``SameConv2d``, with what comes after it where that is folded in."""
         if self.stands_alone():
-            return super().forward(x)  # type: ignore[no-any-return]
+            return super().forward(x)
         if self.folded is None:
             weight, bias = _joined_weights(self, *self.norm)
             return same_conv2d(x, weight, bias, self.stride, self.dilation, self.groups)  # type: ignore[arg-type]
@@ -88,8 +88,8 @@ class FoldingSameConv2d(_Folding, SameConv2d):
             return same_conv2d(x, weight, bias, stride, dilation, self.groups)  # type: ignore[arg-type]
         x, weight, padding = same_padded(x, weight, stride, dilation)  # type: ignore[arg-type]
         if x.is_mkldnn:
-            return conv2d_blocked(x, weight, bias, stride, padding, dilation, self.groups, rectified)  # type: ignore[arg-type]
-        return conv2d_relu6(x, weight, bias, stride, padding, dilation, self.groups)  # type: ignore[arg-type]
+            return conv2d_blocked(x, weight, bias, stride, padding, dilation, self.groups, rectified)
+        return conv2d_relu6(x, weight, bias, stride, padding, dilation, self.groups)
 
 
 def is_folded(module: nn.Module) -> bool:
@@ -117,7 +117,7 @@ class Pair(NamedTuple):
     """
 
     conv: FoldingConv2d  # or FoldingSameConv2d
-    norm: InferenceBatchNorm2d  # or InferenceBatchNormAct2d
+    norm: InferenceBatchNorm2d  # or timm_network.InferenceBatchNormAct2d
     relu6: InnerReLU6 | None
     parent: nn.Module
     name: str

@@ -3,7 +3,6 @@
 import difflib
 from typing import Any, Literal
 
-import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -52,7 +51,9 @@ def build_network(
             net = torchvision.models.mobilenet_v2(weights=None, **options)
             net.classifier = nn.Identity()
             return _keras_convention(net) if convention == "keras" else net
-        if library == "timm" and timm.is_model(name):
+        if library == "timm":
+            from lightning_tl import timm_network  # imports timm
+
             if convention == "keras":
                 options = {
                     "pad_type": "same",
@@ -60,7 +61,8 @@ def build_network(
                     "bn_momentum": KERAS_BN_MOMENTUM,
                     **options,
                 }
-            return _timm(name, size, options)
+            if timm_network.is_timm_name(name):
+                return timm_network.build_timm(name, size, options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"backbone: {library}/{name} cannot be built for images of {size} with options {options}: {error}."
@@ -68,19 +70,11 @@ def build_network(
     raise InputError(unknown_backbone(f"{library}/{name}" if name else library))
 
 
-def _timm(name: str, size: tuple[int, int], options: dict[str, Any]) -> nn.Module:
-    """A timm network without classifier; networks made for one image size are told ours."""
-    try:
-        return timm.create_model(name, pretrained=False, num_classes=0, img_size=size, **options)  # type: ignore[no-any-return]
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-    return timm.create_model(name, pretrained=False, num_classes=0, **options)  # type: ignore[no-any-return]
-
-
 def unknown_backbone(name: str) -> str:
     """What to say of a ``<library>/<name>`` that there is not: its nearest names."""
-    known = ["torchvision/mobilenet_v2", *(f"timm/{model}" for model in timm.list_models())]
+    from lightning_tl.timm_network import timm_names  # imports timm
+
+    known = ["torchvision/mobilenet_v2", *(f"timm/{model}" for model in timm_names())]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
     near = near or difflib.get_close_matches(f"timm/{name}", known, n=3, cutoff=0.3)
     return (
@@ -105,8 +99,8 @@ def _same_padding(conv: nn.Conv2d) -> SameConv2d:
     same = SameConv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
+        conv.kernel_size,  # type: ignore[arg-type]  # both of two numbers
+        conv.stride,  # type: ignore[arg-type]
         groups=conv.groups,
         bias=conv.bias is not None,
     )

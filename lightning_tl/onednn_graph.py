@@ -14,12 +14,11 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
 from lightning_tl.folding import Folded, FoldingSameConv2d, has_plain_padding, is_folded
 from lightning_tl.frozen_blocks import FrozenBlocks
-from lightning_tl.padding import SameConv2d, same_padded
+from lightning_tl.padding import SameConv2d, same_padded, same_padding
 from lightning_tl.plainly import up_to_date
 from lightning_tl.relu6 import CEILING, computed_in
 
@@ -159,8 +158,7 @@ class _Convolution(nn.Module):
 
     def _settle(self, x: Tensor) -> None:
         """Turn TensorFlow's padding of ``x`` into numbers: of a convolution's own padding, or of a padded copy."""
-        sizes = zip(x.shape[2:], self.weight.shape[2:], self.stride, self.dilation, strict=True)
-        down, across = (get_same_padding(*of_axis) for of_axis in sizes)
+        down, across = same_padding(x, self.weight, self.stride, self.dilation)
         if self.turned:  # what came last, at the bottom and right, comes first
             self.padding = (down - down // 2, across - across // 2)
         else:

@@ -1,18 +1,21 @@
 """TensorFlow's "same" padding without a padded copy of the image, which costs more than the convolution itself."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from timm.layers import Conv2dSame
-from timm.layers.padding import get_same_padding, pad_same
 from torch import Tensor, nn
 
 
-class SameConv2d(Conv2dSame):  # type: ignore[misc]  # timm ships no types
-    """timm's ``Conv2dSame``, computed as ``same_conv2d`` does."""
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding, as timm's ``Conv2dSame``, computed as ``same_conv2d`` does.
+
+    Its own ``padding`` is not looked at.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """As ``Conv2dSame``: images (batch, in, height, width) to (batch, out, ceil(h / stride), ceil(w / stride))."""
-        return same_conv2d(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
+        """Images (batch, in, height, width) to (batch, out, height / stride, width / stride), both rounded up."""
+        return same_conv2d(x, self.weight, self.bias, self.stride, self.dilation, self.groups)  # type: ignore[arg-type]
 
 
 def same_conv2d(
@@ -50,17 +53,30 @@ def same_padded(
     """
     cheap = weight.shape[1] == 1 or x.is_mkldnn
     elsewhere = x.device.type != "cpu" or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]  # whose sizes are tensors
+    down, across = same_padding(x, weight, stride, dilation)
     if not cheap or dilation != (1, 1) or elsewhere:
-        return pad_same(x, weight.shape[-2:], stride, dilation), weight, (0, 0)
-    sums = [get_same_padding(x.shape[-2 + axis], weight.shape[-2 + axis], stride[axis], 1) for axis in (0, 1)]
-    down, across = (total % 2 for total in sums)
-    if down or across:
-        weight = F.pad(weight, (across, 0, down, 0))
-    return x, weight, (sums[0] // 2 + down, sums[1] // 2 + across)
+        return pad_copy(x, down, across), weight, (0, 0)
+    if down % 2 or across % 2:
+        weight = F.pad(weight, (across % 2, 0, down % 2, 0))
+    return x, weight, (down // 2 + down % 2, across // 2 + across % 2)
 
 
-def pad_without_copies(net: nn.Module) -> None:
-    """Turn every ``Conv2dSame`` of ``net`` into a ``SameConv2d``, in place; tensors and names stay."""
-    for module in net.modules():
-        if type(module) is Conv2dSame:
-            module.__class__ = SameConv2d
+def pad_copy(x: Tensor, down: int, across: int) -> Tensor:
+    """Images with so many rows and columns of zeros more, of which the odd one is at the bottom and right."""
+    return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+
+
+def same_padding(x: Tensor, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    """Pixels that TensorFlow's "same" padding adds to the height and to the width of ``x``, both sides together.
+
+    So many that a kernel at each ``stride``-th pixel has all of its own; arguments as of ``same_padded``.
+    """
+    sizes = zip(x.shape[-2:], weight.shape[-2:], stride, dilation, strict=True)
+    down, across = (_more(*of_axis) for of_axis in sizes)
+    return down, across
+
+
+def _more(size: Any, kernel: int, stride: int, dilation: int) -> Any:
+    """Pixels along one axis; a tensor, as ``size`` is one, where a module is traced."""
+    more = (size + stride - 1) // stride * stride - stride + (kernel - 1) * dilation + 1 - size
+    return more.clamp(min=0) if isinstance(more, Tensor) else max(more, 0)

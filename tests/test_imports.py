@@ -12,11 +12,11 @@ import lightning_tl
 
 ORDER = (
     "importing", "errors", "files", "caches", "table", "draws", "ranks", "keras_layers", "memory", "cuda_graph",
-    "data", "augment", "plainly", "batchnorm", "padding", "network", "relu6", "blocked", "fingerprint", "folding",
-    "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph", "backbone", "compiled", "bridge",
-    "weights", "pretrained", "optim", "phase", "schedule", "head", "precision", "stage_metrics", "feature_cache",
-    "steps", "classifier", "devices", "recorder", "plan", "stopping", "best_weights", "phases", "progress",
-    "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice",
+    "data", "augment", "plainly", "batchnorm", "padding", "timm_network", "network", "relu6", "blocked",
+    "fingerprint", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph", "backbone",
+    "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "precision", "stage_metrics",
+    "feature_cache", "steps", "classifier", "devices", "recorder", "plan", "stopping", "best_weights", "phases",
+    "progress", "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice",
     "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export", "arguments", "cli", "completion",
     "kept_help", "command",
 )  # fmt: skip

@@ -4,12 +4,13 @@ import pytest
 import torch
 from timm.layers import Conv2dSame
 from timm.layers.conv2d_same import conv2d_same
-from timm.layers.padding import pad_same
+from timm.layers.padding import get_same_padding
 from torch import nn
 
 from lightning_tl import padding
 from lightning_tl.backbone import Backbone
-from lightning_tl.padding import SameConv2d, pad_without_copies, same_conv2d
+from lightning_tl.padding import SameConv2d, pad_copy, same_conv2d, same_padding
+from lightning_tl.timm_network import pad_without_copies
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 9), (7, 12), (1, 2)])
@@ -33,6 +34,16 @@ def test_values_and_gradients_are_timms(size: tuple[int, int], kernel: int, stri
         torch.testing.assert_close(mine, timms, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+def test_so_many_pixels_as_timm_counts(kernel: int, stride: int) -> None:
+    for dilation in (1, 2):
+        for size in range(1, 14):
+            x, weight = torch.empty(1, 1, size, 7), torch.empty(1, 1, kernel, 3)
+            theirs = get_same_padding(size, kernel, stride, dilation), get_same_padding(7, 3, 1, 2)
+            assert same_padding(x, weight, (stride, 1), (dilation, 2)) == theirs
+
+
 def test_dilated_convolutions_pad() -> None:
     x, weight = torch.randn(1, 4, 9, 10), torch.randn(4, 1, 3, 3)
     ours = same_conv2d(x, weight, None, (2, 2), (2, 2), 4)
@@ -43,11 +54,11 @@ def test_no_network_pads_a_copy_for_a_depthwise_convolution(monkeypatch: pytest.
     """Only a first convolution, of three channels, does; torchvision's is in oneDNN's layout, in which none can."""
     padded: list[int] = []
 
-    def noted(x: torch.Tensor, *args: object) -> torch.Tensor:
+    def noted(x: torch.Tensor, down: int, across: int) -> torch.Tensor:
         padded.append(x.shape[1])
-        return pad_same(x, *args)  # type: ignore[no-any-return]
+        return pad_copy(x, down, across)
 
-    monkeypatch.setattr(padding, "pad_same", noted)
+    monkeypatch.setattr(padding, "pad_copy", noted)
     for name, channels in (("torchvision/mobilenet_v2", []), ("timm/mobilenetv2_035", [3])):
         backbone = Backbone(name, "keras", image_size=(32, 32))
         padded.clear()
