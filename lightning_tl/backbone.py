@@ -15,7 +15,7 @@ from lightning_tl.folding import Folds
 from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
-from lightning_tl.network import KERAS_TIMM_MODELS, Convention, build_network, check_size, scaling
+from lightning_tl.network import KERAS_TIMM_MODELS, OTHER_BLOCKS, Convention, build_network, check_size, scaling
 from lightning_tl.plainly import plainly
 
 
@@ -53,15 +53,16 @@ class Backbone(nn.Module):
         self._graph: FrozenGraph | None = None
         self._one_by_one = False
         self.library, _, self.model_name = name.partition("/")
+        self._options = dict(options or {})
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
-        self.width = float((options or {}).get("width_mult", 1.0))
+        self.width = float(self._options.get("width_mult", 1.0))
         if convention == "keras" and not self.counts_as_keras:
             raise InputError(
                 f"backbone: only MobileNetV2 has the keras convention. Received: {name} (width {self.width:g}) with "
                 "weights or convention of Keras; use torch weights, or torchvision/mobilenet_v2, at a width at which "
                 "Keras has as many channels, or timm/mobilenetv2_*."
             )
-        self.net = build_network(self.library, self.model_name, convention, image_size, dict(options or {}))
+        self.net = build_network(self.library, self.model_name, convention, image_size, dict(self._options))
         self._fingerprint = Fingerprint(self.net)
         hold_statistics(self.net)
         self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
@@ -71,7 +72,7 @@ class Backbone(nn.Module):
         self.divisor: Tensor
         self.offset: Tensor
         check_size(self.net, self.library, name, image_size)
-        self.num_features = int(self._probe().shape[1])
+        self.num_features = self._count_features()
         self.train(False)
         if fold_batchnorm:
             self._folds = Folds(find_pairs(self.net, self.features, image_size))
@@ -81,9 +82,10 @@ class Backbone(nn.Module):
     @property
     def counts_as_keras(self) -> bool:
         """Whether Keras has this network too, so that layers are counted by Keras' own list."""
-        return (self.name == "torchvision/mobilenet_v2" and same_widths(self.width)) or (
-            self.library == "timm" and self.model_name.split(".")[0] in KERAS_TIMM_MODELS
-        )
+        if self.library == "timm":
+            return self.model_name.split(".")[0] in KERAS_TIMM_MODELS
+        rebuilt = self._options.keys() & OTHER_BLOCKS
+        return self.name == "torchvision/mobilenet_v2" and not rebuilt and same_widths(self.width)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of images.
@@ -187,6 +189,18 @@ class Backbone(nn.Module):
             for parameter in module.parameters(recurse=False) if module is not None else ():
                 parameter.requires_grad_(True)
         return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def _count_features(self) -> int:
+        """Of an image; InputError where the network takes none of ``image_size``, or none of three channels."""
+        try:
+            return int(self._probe().shape[1])
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            height, width = self.image_size
+            raise InputError(
+                f"backbone: {self.name} cannot compute features of RGB images of {height} x {width} pixels with "
+                f"backbone_args {self._options}: {error or type(error).__name__}. Give another image_size, or others "
+                "of these arguments."
+            ) from error
 
     @torch.no_grad()
     def _probe(self) -> Tensor:

@@ -32,7 +32,7 @@ class CheckpointInfo:
     Attributes:
         path: the file.
         class_names: in label order.
-        data: those of ``DATA_SETTINGS`` that the run had.
+        data: those of ``DATA_SETTINGS`` that the run had; ``image_size`` always.
         global_step: optimizer steps taken.
     """
 
@@ -61,6 +61,8 @@ def read_info(path: Path) -> CheckpointInfo:
         hparams, settings = content["hyper_parameters"], content.get("datamodule_hyper_parameters", {})
         names, step = tuple(hparams["class_names"]), int(content.get("global_step", 0))
         data = {key: settings[key] for key in DATA_SETTINGS if key in settings}
+        if "image_size" not in data:  # trained with loaders that say nothing of themselves
+            data["image_size"] = hparams["image_size"]
     except InputError:
         raise
     except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError, struct.error) as error:

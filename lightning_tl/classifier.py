@@ -50,7 +50,7 @@ class TransferClassifier(Steps):
         backbone: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
         weights: ``imagenet``, ``none`` (random), or a .pth, .safetensors, .h5, .weights.h5 or .keras file.
         class_names: the classes in label order; the command line takes them from the data.
-        image_size: height and width in pixels, or one number for both.
+        image_size: height and width of its images in pixels, or one number for both; training on others is refused.
         dropout: rate before the head, in [0, 1).
         augment: transforms of ``lightning_tl.augment``, or their configs, applied in training on the device.
         fused: consecutive geometric transforms in one resampling; ``False`` resamples one by one as Keras does.
@@ -210,6 +210,15 @@ class TransferClassifier(Steps):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Refuse images of another size than checkpoints and exports will tell of."""
+        size = tuple(batch["image"].shape[-2:])
+        if size != self.backbone.image_size:
+            raise InputError(
+                f"image_size: the model is for images of {_pixels(self.backbone.image_size)} pixels, and those of this "
+                f"batch have {_pixels(size)}. Give TransferClassifier and the data the same image_size."
+            )
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment training batches on the device; each sample has draws of its own."""
         if self._compiler_ctx is not None:  # compiled steps cannot look at what has changed; others do so themselves
@@ -258,3 +267,8 @@ class TransferClassifier(Steps):
     def _forget_features(self) -> None:
         for cache in self._caches.values():
             cache.clear()
+
+
+def _pixels(size: Sequence[int]) -> str:
+    """Height and width, for a message."""
+    return " x ".join(map(str, size))

@@ -28,6 +28,9 @@ KERAS_TIMM_MODELS = {
 }
 """timm's models that are Keras' MobileNetV2 at some alpha (110d and 120d are deeper)."""
 
+OTHER_BLOCKS = {"inverted_residual_setting", "block"}
+"""Arguments with which torchvision's MobileNetV2 has other layers than Keras'."""
+
 
 def build_network(
     library: str, name: str, convention: Convention, size: tuple[int, int], options: dict[str, Any]

@@ -45,6 +45,25 @@ def test_other_backbones_count_modules_in_execution_order() -> None:
     assert all(name.startswith("net.layer4.0") for name in trainable)
 
 
+def test_other_blocks_than_keras_has_are_counted_as_they_run() -> None:
+    setting = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]]
+    backbone = Backbone("torchvision/mobilenet_v2", "torch", SIZE, {"inverted_residual_setting": setting})
+    assert not backbone.counts_as_keras
+    assert len(backbone.unfreeze_last(2)) == 2  # of BatchNorm; the activation after it has none
+    with pytest.raises(InputError, match="only MobileNetV2 has the keras convention"):
+        Backbone("torchvision/mobilenet_v2", "keras", SIZE, {"inverted_residual_setting": setting})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("timm/test_vit4", {}), ("timm/efficientformer_l1", {}), ("timm/resnet10t", {"in_chans": 1})],
+)
+def test_images_that_a_network_cannot_take_are_an_error_that_says_so(name: str, options: dict[str, int]) -> None:
+    message = rf"backbone: {name} cannot compute features of RGB images of 100 x 68 pixels.*Give another image_size"
+    with pytest.raises(InputError, match=message):
+        Backbone(name, "torch", (100, 68), options)
+
+
 def test_a_shortcut_without_layers_is_no_layer_in_the_way() -> None:
     """An empty Sequential has no length, and so is false."""
     backbone = Backbone("timm/ghostnet_100", "torch", SIZE)

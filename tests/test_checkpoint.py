@@ -14,7 +14,7 @@ from lightning_tl.checkpoint import find_info, read_info
 
 CONTENT: dict[str, Any] = {
     "global_step": 7,
-    "hyper_parameters": {"class_names": ["ant", "bee"]},
+    "hyper_parameters": {"class_names": ["ant", "bee"], "image_size": [48, 64]},
     "datamodule_hyper_parameters": {"root": "images", "image_size": 32, "batch_size": 8},
     "state_dict": {"weight": torch.arange(300.0)},
 }
@@ -34,6 +34,12 @@ def test_a_checkpoint_tells_of_its_run(tmp_path: Path) -> None:
     info.require_classes(["ant", "bee"])
     with pytest.raises(InputError, match="knows the classes ant, bee; the data has bee, ant"):
         info.require_classes(["bee", "ant"])
+
+
+def test_the_image_size_is_the_models_where_loaders_have_left_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / "loaders.ckpt"
+    torch.save({name: value for name, value in CONTENT.items() if name != "datamodule_hyper_parameters"}, path)
+    assert read_info(path).data == {"image_size": [48, 64]}
 
 
 class Payload:

@@ -55,6 +55,13 @@ def test_one_class_is_no_classification() -> None:
         TransferClassifier(("a",), weights="none")
 
 
+def test_training_on_images_of_another_size_is_refused(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images"))
+    message = "the model is for images of 48 x 32 pixels, and those of this batch have 32 x 32"
+    with pytest.raises(InputError, match=message):
+        make_trainer(tmp_path).fit(make_model(data, image_size=(48, 32)), data)
+
+
 def test_a_checkpoint_loads_by_itself_and_knows_its_classes(tmp_path: Path) -> None:
     data = make_data(draw_images(tmp_path / "images"))
     model = make_model(data, dropout=0.3, class_weights={"red": 2.0}, seed=5)

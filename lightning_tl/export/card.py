@@ -11,6 +11,7 @@ from lightning_tl.export.card_parts import (
     rights_part,
     verification_part,
 )
+from lightning_tl.export.description import Description
 from lightning_tl.export.job import Job
 from lightning_tl.export.markdown import escaped, table
 from lightning_tl.export.onnx_file import OPSET
@@ -70,20 +71,27 @@ def _use(job: Job, exported: Exported) -> list[str]:
     axes = f"(batch, {height}, {width}, 3)" if job.kind == "keras" else f"(batch, 3, {height}, {width})"
     outputs = "`probabilities`" if job.kind == "keras" else "`logits` and `probabilities`"
     scaling = "Scaling is in the code below, not in the file." if job.kind == "safetensors" else "Scaling is inside."
-    smooth = "smoothed before making them smaller" if job.description["antialias"] else "without smoothing"
     return [
         "## Input and output",
         "",
         f"Input: images, uint8 RGB in [0, 255], {axes}, any batch size. {scaling}",
         f"Output: {outputs}, float32, (batch, {len(job.description['class_names'])}), in the order of the table above.",
-        f"Images were brought to this size by bilinear interpolation, {smooth}, "
-        f"{_RESIZE[job.description['resize']]}; others give other answers.",
+        _resizing(job.description),
         "",
         "```python",
         snippet(job, exported.name).rstrip("\n"),
         "```",
         *_names_in_file(job),
     ]
+
+
+def _resizing(description: Description) -> str:
+    """How images were brought to the size of the model's, in one sentence."""
+    if description["resize"] == "unknown":
+        return "How images were brought to this size in training is not known here; other ways give other answers."
+    smooth = "smoothed before making them smaller" if description["antialias"] else "without smoothing"
+    mode = _RESIZE[description["resize"]]
+    return f"Images were brought to this size by bilinear interpolation, {smooth}, {mode}; others give other answers."
 
 
 _RESIZE = {

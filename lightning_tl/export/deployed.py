@@ -1,6 +1,5 @@
 """What is exported: the classifier as one function from pixels to logits and probabilities."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lightning_tl.checkpoint import CheckpointInfo
 from lightning_tl.classifier import TransferClassifier
 
 
@@ -36,24 +36,25 @@ class Deployed(nn.Module):
         return logits, logits.softmax(dim=1)
 
 
-def load_classifier(path: Path) -> TransferClassifier:
+def load_classifier(checkpoint: CheckpointInfo) -> TransferClassifier:
     """The model of a checkpoint as ``predict`` runs it, on the CPU; what the exported files are compared with."""
-    return _load(path)
+    return _load(checkpoint)
 
 
-def load_plain(path: Path) -> TransferClassifier:
+def load_plain(checkpoint: CheckpointInfo) -> TransferClassifier:
     """The same with BatchNorm as a layer of its own and channels first, which every compiler knows.
 
     Folding computes the same function by layer classes of ours and by writing to them in ``forward``; exporters would
     trace that, and a reader of the file would look in vain for the BatchNorm of the checkpoint. Runtimes fold by
     themselves.
     """
-    return _load(path, fold_batchnorm=False, channels_last=False)
+    return _load(checkpoint, fold_batchnorm=False, channels_last=False)
 
 
-def _load(path: Path, **changes: Any) -> TransferClassifier:
-    model = TransferClassifier.load_from_checkpoint(path, "cpu", weights_only=True, compile=False, **changes)
-    return model.eval()
+def _load(checkpoint: CheckpointInfo, **changes: Any) -> TransferClassifier:
+    """For images of the size that it was trained on, whatever its model was made for."""
+    changes |= {"image_size": checkpoint.data["image_size"], "compile": False}
+    return TransferClassifier.load_from_checkpoint(checkpoint.path, "cpu", weights_only=True, **changes).eval()
 
 
 @torch.no_grad()

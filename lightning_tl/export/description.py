@@ -19,7 +19,8 @@ def describe(origin: Origin, classifier: TransferClassifier) -> Description:
 
     Returns:
         ``class_names`` in label order; ``image_size`` [height, width] in pixels; ``backbone``, ``backbone_args`` and
-        ``convention`` as in the config; ``resize`` and ``antialias``, how images were brought to that size;
+        ``convention`` as in the config; ``resize`` and ``antialias``, how images were brought to that size, ``unknown``
+        where other loaders than ours did it;
         ``divisor`` and ``offset`` of the scaling ``pixels / divisor - offset`` inside the model, by channel;
         ``checkpoint_sha256``, and ``weights_sha256`` of the pretrained weights, empty where there were none;
         ``lightning_tl``, the version. No path: the file goes to other people.
@@ -33,7 +34,7 @@ def describe(origin: Origin, classifier: TransferClassifier) -> Description:
         "backbone": backbone.name,
         "backbone_args": dict(classifier.hparams["backbone_args"] or {}),
         "convention": backbone.convention,
-        "resize": data.get("resize", "stretch"),
+        "resize": data.get("resize", "unknown"),
         "antialias": bool(data.get("antialias", False)),
         "divisor": backbone.divisor.flatten().tolist(),
         "offset": backbone.offset.flatten().tolist(),

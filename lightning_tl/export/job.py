@@ -56,14 +56,14 @@ def prepare(kind: str, origin: Origin, paths: Sequence[str] = (), root: str | No
     Raises:
         InputError: the format cannot hold the model, or there are no images.
     """
-    plain = load_plain(origin.checkpoint.path)
+    plain = load_plain(origin.checkpoint)
     if kind == "keras":
         keras_file.check_possible(plain)
     if kind == "safetensors":
         plain_network(plain)
     chosen = compared_images(origin, plain.backbone.image_size, paths, root)
     images = chosen.all()
-    expected = answers(load_classifier(origin.checkpoint.path), images)
+    expected = answers(load_classifier(origin.checkpoint), images)
     return Job(kind, origin, plain, describe(origin, plain), images, chosen.names, chosen.description, expected)
 
 
