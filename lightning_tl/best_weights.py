@@ -24,11 +24,12 @@ class BestWeights:
             self._best = {"loss": loss, "weights": trained}
 
     @torch.no_grad()
-    def restore(self, module: nn.Module) -> None:
-        """Write them back, if there are any."""
+    def restore(self, module: nn.Module) -> bool:
+        """Write them back; whether there are any."""
         parameters = dict(module.named_parameters())
         for name, value in self._best.get("weights", {}).items():
             parameters[name].copy_(value)
+        return bool(self._best)
 
     def state_dict(self) -> dict[str, Any]:
         """``loss`` and ``weights``; empty where nothing is kept."""

@@ -21,6 +21,7 @@ from lightning_tl.phase import Phase
 from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
+from lightning_tl.resuming import begins_inside_an_epoch
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.steps import STAGES, Batch, Steps
@@ -29,7 +30,7 @@ from lightning_tl.steps import STAGES, Batch, Steps
 # on Lightning's own use of it.
 warnings.filterwarnings("ignore", message=r"Found .* module\(s\) in eval mode at the start of training")
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer` in `LightningModule`")
+warnings.filterwarnings("ignore", message="You have overridden `on_(before|after)_batch_transfer` in `LightningModule`")
 
 HEAD_ONLY = Phase(name="head", epochs=1, lr=1e-3)
 """What is trained when no PhasedFinetuning callback says otherwise: the recipe's first phase."""
@@ -99,7 +100,7 @@ class TransferClassifier(Steps):
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing}.")
         self.class_names = tuple(class_names)
-        self.label_smoothing, self.seed, self.keep_memory = label_smoothing, seed, keep_memory
+        self.label_smoothing, self.seed, self.keep_memory = label_smoothing, int(seed), keep_memory
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         make = partial(
             Backbone,
@@ -124,7 +125,7 @@ class TransferClassifier(Steps):
         self.cache_features = cache_features
         self._caches = {stage: FeatureCache() for stage in ("train", "val")}  # each numbers its images for itself
         self.dropout = Dropout(dropout)
-        self.head = linear_head(self.backbone.num_features, len(self.class_names), seed)
+        self.head = linear_head(self.backbone.num_features, len(self.class_names), self.seed)
         weight = class_weight_tensor(class_weights, self.class_names)
         self.register_buffer("class_weights", weight, persistent=False)
         self.class_weights: Tensor
@@ -140,7 +141,8 @@ class TransferClassifier(Steps):
                 "augment": [transform.to_config() for transform in transforms],
                 "fused": fused,
                 "convention": self.backbone.convention,
-                "class_weights": class_weights,
+                # NumPy's numbers are none that a checkpoint may hold.
+                "class_weights": class_weights and {str(name): float(w) for name, w in class_weights.items()},
                 "label_smoothing": label_smoothing,
                 "backbone_args": backbone_args,
                 "fold_batchnorm": fold_batchnorm,
@@ -148,7 +150,7 @@ class TransferClassifier(Steps):
                 "cache_features": cache_features,
                 "keep_memory": keep_memory,
                 "compile": compile,
-                "seed": seed,
+                "seed": self.seed,
                 "weights_record": self.weights_record,
             }
         )
@@ -210,6 +212,16 @@ class TransferClassifier(Steps):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Refuse batches of loaders that give something else."""
+        if not isinstance(batch, dict) or not {"image", "label", "index"} <= batch.keys():
+            known = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+            raise InputError(
+                "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "
+                f"(int64, the image's number in its split). Received: {known}."
+            )
+        return batch
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Refuse images of another size than checkpoints and exports will tell of."""
         size = tuple(batch["image"].shape[-2:])
@@ -233,6 +245,7 @@ class TransferClassifier(Steps):
         """Fold anew where averages have just been put in the place of weights, or weights back in theirs."""
         if any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
             self.backbone.forget()
+            self._caches["val"].clear()  # features of the weights before
 
     on_validation_epoch_end = on_validation_epoch_start
 
@@ -240,7 +253,8 @@ class TransferClassifier(Steps):
         """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
         hparams = dict(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**hparams, "weights": "none"}
-        checkpoint["train_metrics"] = self._metrics_of("train").state_of_ranks(self.trainer)
+        if self._trainer is not None:  # after processes that were spawned, none is
+            checkpoint["train_metrics"] = self._metrics_of("train").state_of_ranks(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other classes before its tensors are compared."""
@@ -256,7 +270,7 @@ class TransferClassifier(Steps):
         """Continue the epoch's metrics where a run resumes in the middle of it."""
         restored: list[dict[str, Tensor]] = self._restored_metrics
         self._restored_metrics = []
-        if self.trainer.fit_loop.restarted_mid_epoch:
+        if begins_inside_an_epoch(self.trainer):
             rank, ranks = self.trainer.global_rank, self.trainer.world_size
             self._metrics_of("train").restore(restored, rank, ranks, self.device)
 

@@ -55,6 +55,7 @@ class Phase:
             "none, cosine or plateau",
             self.scheduler,
         )
+        object.__setattr__(self, "lr", float(self.lr))  # NumPy's floats are none that a checkpoint may hold
         _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
         _check(self.scale_lr in ("none", "linear", "sqrt"), "scale_lr", "none, linear or sqrt", self.scale_lr)
         for argument, options in (("scheduler_args", self.scheduler_args), ("early_stopping", self.early_stopping)):
@@ -67,6 +68,32 @@ class Phase:
         """The learning rate that a run on so many devices starts the phase with."""
         factors = {"none": 1.0, "linear": float(devices), "sqrt": math.sqrt(devices)}
         return self.lr * factors[self.scale_lr]
+
+    def check_continues(self, begun: Mapping[str, Any]) -> None:
+        """See that an optimizer and scheduler of this phase as it was, ``begun``, are those of this phase.
+
+        Args:
+            begun: from ``to_dict``, of the same name; of an earlier version it may lack some arguments.
+
+        Raises:
+            InputError: an argument differs that would be taken from the checkpoint without a word.
+        """
+        own = self.to_dict()
+        names = ["lr", "unfreeze_last", "optimizer", "scheduler", "scheduler_args", "scale_lr"]
+        if self.scheduler == "cosine" and "T_max" not in self.scheduler_args:
+            names.append("epochs")  # over which the rate falls
+        for name in names:
+            if begun.get(name, own[name]) != own[name]:
+                raise InputError(
+                    f"phases: {self.name}: {name}: the checkpoint has begun the phase with {begun[name]!r}, which its "
+                    f"optimizer and scheduler go by. Received: {own[name]!r}; resume with the run's own phases, or add "
+                    "one behind them."
+                )
+
+    def watches_as(self, begun: Mapping[str, Any]) -> bool:
+        """Whether early stopping goes by the same metric as in this phase as it was, so that its best counts."""
+        own, theirs = self.early_stopping or {}, begun["early_stopping"] or {}
+        return all(own.get(name) == theirs.get(name) for name in ("monitor", "mode"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, as a checkpoint can hold them."""

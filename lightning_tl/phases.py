@@ -4,6 +4,7 @@ It is a plain ``Callback`` because Lightning's ``BaseFinetuning`` adds parameter
 frozen BatchNorm normalising with batch statistics, and under DDP unfreezes tensors that are then never reduced.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from lightning_tl.phase import Phase, make_phases
 from lightning_tl.plan import Plan
 from lightning_tl.ranks import check_ranks_agree
 from lightning_tl.recorder import Recorder
+from lightning_tl.resuming import begins_inside_an_epoch, skips_the_start_of_an_epoch
 from lightning_tl.stopping import PhaseStopping
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
@@ -40,10 +42,11 @@ class PhasedFinetuning(Callback):
             hold the same trainable weights.
 
     Raises:
-        InputError: at construction for bad phases; at the start of ``fit`` for a ``max_epochs`` that disagrees,
-            weights averaged in a way that does not go with phases, more layers than the backbone has, an optimizer or
-            scheduler that cannot be built, a module that is no TransferClassifier, a strategy that shards the model,
-            or learning rates to be scaled for a batch that does not grow.
+        InputError: at construction for bad phases; at the start of ``fit`` for a ``max_epochs`` that disagrees, or
+            ``max_steps``, weights averaged in a way that does not go with phases, more layers than the backbone has,
+            an optimizer or scheduler that cannot be built, a module that is no TransferClassifier, a strategy that
+            shards the model, learning rates to be scaled for a batch that does not grow, a phase that is decided by a
+            validation there is not, or a checkpoint of other phases than these.
         DivergenceError: in training, see ``check_ranks``.
     """
 
@@ -81,8 +84,10 @@ class PhasedFinetuning(Callback):
             raise InputError(f"PhasedFinetuning trains a TransferClassifier. Received: {type(pl_module).__name__}.")
         check_strategy(trainer.strategy)
         self._check_averaging(trainer)
+        self._check_validation(trainer)
         settle_rates(trainer, self.phases)
         self._trainer = trainer
+        trainer.fit_loop.epoch_progress.reset()  # a trainer that has fitted before would begin where that ended
         self._set_epochs(trainer)
         self.recorder = Recorder()  # an earlier fit had its own
         for phase in reversed(self.phases):
@@ -102,16 +107,17 @@ class PhasedFinetuning(Callback):
         """The same where a fit fails: Lightning then calls no ``teardown``."""
         self.teardown(trainer, pl_module, "fit")
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Where a run resumes, an epoch belongs to the phase in which it began, however few that is to have now."""
+        if begins_inside_an_epoch(trainer):
+            self._end_not_before(trainer, trainer.current_epoch + 1)
+        if skips_the_start_of_an_epoch(trainer):
+            self._change(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Change phase where one begins. Not at the epoch's end: checkpoints of the old phase come after that."""
-        assert isinstance(pl_module, TransferClassifier)
-        wanted = self.plan.phase_at(trainer.current_epoch)
-        if wanted != self.index:
-            if self.phases[wanted].start_from == "best":
-                self._best.restore(pl_module)
-            self._enter(pl_module, wanted)
-            self._rebuild(trainer, pl_module)
-        if self.check_ranks and trainer.current_epoch == self.plan.start(wanted):
+        self._change(trainer, pl_module)
+        if self.check_ranks and trainer.current_epoch == self.plan.start(self.index):
             check_ranks_agree(trainer, pl_module)
         self.recorder.start()
 
@@ -176,7 +182,8 @@ class PhasedFinetuning(Callback):
         """Continue in the checkpoint's phase. Lightning calls this before it wraps the module for its devices.
 
         Raises:
-            InputError: the checkpoint's phases up to the current one are not ours.
+            InputError: the checkpoint's phases up to the current one are not ours, or its optimizer and scheduler are
+                of other settings than the current one's.
         """
         index = int(state_dict["index"])
         theirs = [phase["name"] for phase in state_dict["phases"][: index + 1]]
@@ -186,6 +193,7 @@ class PhasedFinetuning(Callback):
                 f"phases: the checkpoint has been through {', '.join(theirs)}; the config says {', '.join(ours)}. "
                 "Resume with the run's own phases."
             )
+        self.phases[index].check_continues(state_dict["phases"][index])
         trainer = self._trainer
         if trainer is None or not isinstance(trainer.lightning_module, TransferClassifier):
             return
@@ -193,11 +201,49 @@ class PhasedFinetuning(Callback):
         self.recorder.history = [dict(entry) for entry in state_dict["history"]]
         self._enter(trainer.lightning_module, index)
         self._best.load_state_dict(state_dict["best"])
-        self._stopping.load_state_dict(state_dict["stopper"])
+        if self.phase.watches_as(state_dict["phases"][index]):
+            self._stopping.load_state_dict(state_dict["stopper"])
         end, planned = state_dict["ends"][index], self.plan.start(index) + int(state_dict["phases"][index]["epochs"])
         if end < planned and self._stopping.stops:  # by its own config, whatever ours has made of its epochs
             self.plan.end_phase(index, end)
+        self._end_not_before(trainer, self.plan.start(index) + int(state_dict["history"][index]["epochs"]))
+
+    def _end_not_before(self, trainer: lightning.Trainer, epoch: int) -> None:
+        """The current phase has lasted until ``epoch`` already, however short it is to be now; the trainer follows."""
+        if self.plan.ends[self.index] < epoch:
+            self.plan.end_phase(self.index, epoch)
         trainer.fit_loop.max_epochs = self.plan.epochs
+
+    def _change(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Enter the phase of the current epoch, if that is another."""
+        assert isinstance(module, TransferClassifier)
+        wanted = self.plan.phase_at(trainer.current_epoch)
+        if wanted == self.index:
+            return
+        if self.phases[wanted].start_from == "best" and not self._best.restore(module):
+            warnings.warn(
+                f"phases: {self.phases[wanted].name}: start_from: best: {self.phase.name} has had no validation, so it "
+                "starts from the last weights.",
+                stacklevel=2,
+            )
+        self._enter(module, wanted)
+        self._rebuild(trainer, module)
+
+    def _check_validation(self, trainer: lightning.Trainer) -> None:
+        """Refuse a trainer without validation where a phase waits for one."""
+        if trainer.limit_val_batches != 0:  # type: ignore[attr-defined]  # set by Lightning at run time
+            return
+        for number, phase in enumerate(self.phases):
+            waits = {
+                "early_stopping": phase.early_stopping is not None,
+                "scheduler: plateau": phase.scheduler == "plateau",
+                "start_from: best": phase.start_from == "best" and number > 0,
+            }
+            for argument in (name for name, given in waits.items() if given):
+                raise InputError(
+                    f"phases: {phase.name}: {argument} goes by validation, and trainer.limit_val_batches is 0. Leave "
+                    "one of the two out."
+                )
 
     def _check_averaging(self, trainer: lightning.Trainer) -> None:
         """Refuse what averages weights in a way that the recipe, or a phase, does not go with."""
@@ -218,6 +264,11 @@ class PhasedFinetuning(Callback):
     def _set_epochs(self, trainer: lightning.Trainer) -> None:
         """Where each phase ends, in epochs of the run; the trainer follows."""
         fast = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by Lightning at run time
+        if not fast and trainer.max_steps != -1:
+            raise InputError(
+                f"trainer.max_steps: phases last whole epochs. Received: {trainer.max_steps}; leave max_steps out and "
+                "set each phase's epochs, or trainer.limit_train_batches for a short trial."
+            )
         lengths = [1 if fast else phase.epochs for phase in self.phases]
         self.plan = Plan(lengths)
         given = self._given = trainer.fit_loop.max_epochs

@@ -90,8 +90,9 @@ class LastCheckpoint(Checkpoint):
 
     Saved between two epochs, after everything of the first is logged and every scheduler stepped (Lightning's
     ModelCheckpoint saves before that, so a resumed plateau schedule would miss a step); after the last epoch; if
-    asked, every few optimizer steps; and when the process is told to end (SIGTERM, as SLURM sends before it takes
-    a machine away), at the next optimizer step.
+    asked, every few optimizer steps; when the trainer is told to stop in the middle of an epoch, as by its
+    ``max_time``; and when the process is told to end (SIGTERM, as SLURM sends before it takes a machine away), at the
+    next optimizer step.
 
     Args:
         folder: of the checkpoints.
@@ -111,6 +112,7 @@ class LastCheckpoint(Checkpoint):
         self._sigterm = Sigterm()
         self._saved_step = 0
         self._last_is_whole = False
+        self._stopped_inside = False
         self._metrics: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -129,7 +131,7 @@ class LastCheckpoint(Checkpoint):
         """Listen for SIGTERM; clean up after a process that was killed while it wrote."""
         self._sigterm.listen()
         trainer.callback_metrics.update(self._metrics)
-        self._saved_step = trainer.global_step
+        self._saved_step, self._stopped_inside = trainer.global_step, False
         resumed_from = Path(trainer.ckpt_path or "")
         self._last_is_whole = self.path.is_file() and resumed_from.is_file() and self.path.samefile(resumed_from)
         if trainer.is_global_zero:
@@ -153,15 +155,18 @@ class LastCheckpoint(Checkpoint):
         """Save every few steps, and if the process is to end.
 
         Not before a validation, which Lightning would leave out in the resumed run: after a step later, or after
-        the epoch.
+        the epoch. Where the trainer stops, Lightning validates too, but counts the epoch as whole from then on.
         """
         loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         assert fetcher is not None
-        if loop.batch_progress.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher):
+        if loop.batch_progress.is_last_batch or loop._should_accumulate():
+            return
+        self._stopped_inside = trainer.should_stop and trainer.fit_loop._can_stop_early
+        if not self._stopped_inside and loop._should_check_val_fx(fetcher):
             return
         due = 0 < self.every_n_steps <= trainer.global_step - self._saved_step
         told = self._sigterm.told(trainer)
-        if due or told:
+        if due or told or self._stopped_inside:
             self._save(trainer)
         if told:
             self._end()
@@ -171,8 +176,9 @@ class LastCheckpoint(Checkpoint):
         trainer.fit_loop._restarting = False
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save the end of training."""
-        self._save(trainer)
+        """Save the end of training, unless that was in the middle of an epoch, as which it has been saved."""
+        if not self._stopped_inside:
+            self._save(trainer)
         self._sigterm.restore()
         self._end_if_told(trainer)
 

@@ -48,9 +48,9 @@ class PhaseStopping:
         return None if self._stopper is None else self._stopper.state_dict()
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
-        """Count on from there, if there is anything to count."""
+        """Count on from there, if there is anything to count, with the patience of now."""
         if self._stopper is not None and state is not None:
-            self._stopper.load_state_dict(state)
+            self._stopper.load_state_dict({**state, "patience": self._stopper.patience})
 
     @property
     def stops(self) -> bool:

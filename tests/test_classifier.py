@@ -1,12 +1,16 @@
 """The LightningModule: construction, checkpoints, weights."""
 
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from training import AUGMENT, SMALL, draw_images, make_data, make_model, make_trainer
 
-from lightning_tl import InputError, TransferClassifier
+from lightning_tl import InputError, Phase, TransferClassifier
 from lightning_tl.augment import RandomFlip, RandomZoom
 
 
@@ -60,6 +64,35 @@ def test_training_on_images_of_another_size_is_refused(tmp_path: Path) -> None:
     message = "the model is for images of 48 x 32 pixels, and those of this batch have 32 x 32"
     with pytest.raises(InputError, match=message):
         make_trainer(tmp_path).fit(make_model(data, image_size=(48, 32)), data)
+
+
+def test_batches_of_another_kind_are_refused_in_words(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images"))
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    for sample, received in (((image, 0), "list"), ({"image": image, "label": 0}, "['image', 'label']")):
+        loader: DataLoader[Any] = DataLoader([sample] * 8, batch_size=4)  # type: ignore[arg-type]
+        with pytest.raises(
+            InputError, match=rf"batch: loaders give a dict of image .* Received: {re.escape(received)}"
+        ):
+            make_trainer(tmp_path).fit(make_model(data), loader, loader)
+
+
+def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images"))
+    weights = dict.fromkeys(data.class_names, np.float64(1.5))
+    phases = [Phase("head", epochs=1, lr=np.logspace(-3, -2, 2)[0])]
+    trainer = make_trainer(tmp_path, phases)
+    trainer.fit(make_model(data, class_weights=weights, seed=np.int64(3)), data)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    model = TransferClassifier.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True)
+    assert (model.hparams["seed"], model.hparams["class_weights"]["red"]) == (3, 1.5)
+
+
+def test_a_model_that_no_trainer_has_can_be_saved() -> None:
+    """As after processes that were spawned, in which it has trained."""
+    checkpoint: dict[str, Any] = {}
+    small().on_save_checkpoint(checkpoint)
+    assert checkpoint["hyper_parameters"] == {"weights": "none"}
 
 
 def test_a_checkpoint_loads_by_itself_and_knows_its_classes(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ ORDER = (
     "data", "augment", "plainly", "batchnorm", "padding", "timm_network", "network", "relu6", "blocked",
     "fingerprint", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph", "backbone",
     "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "precision", "stage_metrics",
-    "feature_cache", "steps", "classifier", "devices", "recorder", "plan", "stopping", "best_weights", "phases",
-    "progress", "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice",
-    "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export", "arguments", "cli", "completion",
-    "kept_help", "command",
+    "feature_cache", "resuming", "steps", "classifier", "devices", "recorder", "plan", "stopping", "best_weights",
+    "phases", "progress", "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect",
+    "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export", "arguments", "cli",
+    "completion", "kept_help", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent

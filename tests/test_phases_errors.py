@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
 from lightning.pytorch.demos.boring_classes import BoringModel
-from training import PHASES, Fit, make_data, make_model, make_trainer
+from training import PHASES, Fit, make_data, make_model, make_trainer, phased
 
 from lightning_tl import InputError, PhasedFinetuning
 
@@ -16,6 +16,31 @@ def test_max_epochs_beside_phases_must_agree(fit: Fit) -> None:
     with pytest.raises(InputError, match=r"max_epochs: the phases last 4 epochs together. Received: 7"):
         fit(max_epochs=7)
     assert len(fit(max_epochs=4)[2].epochs) == 4
+
+
+def test_max_steps_beside_phases_is_refused(fit: Fit) -> None:
+    """Lightning resumes such a run as if its last epoch were not over, and leaves the next one out."""
+    with pytest.raises(InputError, match=r"trainer.max_steps: phases last whole epochs. Received: 6; leave max_steps"):
+        fit(max_steps=6)
+
+
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [
+        ("early_stopping", {"early_stopping": {}}),
+        ("scheduler: plateau", {"scheduler": "plateau"}),
+        ("start_from: best", {"start_from": "best"}),
+    ],
+)
+def test_what_goes_by_validation_is_refused_without_one(fit: Fit, argument: str, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"finetune: {argument} goes by validation, and trainer.limit_val_batches"):
+        fit([PHASES[0], {**PHASES[1], **options}], limit_val_batches=0)
+
+
+def test_a_phase_that_was_not_validated_has_no_best(fit: Fit) -> None:
+    phases = [{**PHASES[0], "epochs": 1}, {**PHASES[1], "start_from": "best"}]
+    with pytest.warns(UserWarning, match=r"finetune: start_from: best: head has had no validation"):
+        fit(phases, check_val_every_n_epoch=2)
 
 
 def test_a_phase_that_cannot_work_is_refused_before_training(fit: Fit) -> None:
@@ -51,7 +76,17 @@ def test_a_trainer_that_was_told_nothing_can_fit_again_after_an_early_stop(image
     trainer, data = make_trainer(tmp_path, [stops]), make_data(images)
     trainer.fit(make_model(data), data)
     assert trainer.current_epoch == 2
+    phases, first = phased(trainer), phased(trainer).results()
     trainer.fit(make_model(data), data)
+    assert [entry["epochs"] for entry in phases.results()] == [entry["epochs"] for entry in first] == [2]
+
+
+def test_a_trainer_that_has_fitted_begins_with_the_first_phase_again(fit: Fit, images: Path) -> None:
+    _, trainer, recorder = fit()
+    data = make_data(images)
+    trainer.fit(make_model(data), data)
+    assert [len(epoch["trainable"]) for epoch in recorder.epochs] == [2, 2, 23, 23] * 2
+    assert [(entry["name"], entry["epochs"]) for entry in phased(trainer).results()] == [("head", 2), ("finetune", 2)]
 
 
 def test_a_fit_that_fails_leaves_the_trainer_as_it_was(images: Path, tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """Phases go on from a checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
+import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from training import PHASES, EpochRecorder, Fit, make_data, make_model, make_trainer, phased
 
 from lightning_tl import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
+"""Whatever saved need not save again."""
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["planned", "stopped early"])
@@ -36,6 +41,92 @@ def test_resuming_continues_phase_optimizer_and_record(fit: Fit, images: Path, t
         assert [(e["name"], e["epochs"], e["val_loss"]) for e in phased(again).results()] == [
             (e["name"], e["epochs"], e["val_loss"]) for e in phased(trainer).results()
         ]
+
+
+def test_resuming_from_every_step_is_the_uninterrupted_run(fit: Fit, images: Path, tmp_path: Path) -> None:
+    """Also after the last batch of an epoch, or of a phase: Lightning then leaves the epoch's start out."""
+    save = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    module, _, recorder = fit(callbacks=[save], enable_checkpointing=True)
+    steps = len(list(tmp_path.glob("*.ckpt")))
+    assert steps == 12
+    for step in range(1, steps):
+        data, rest = make_data(images), EpochRecorder()
+        resumed = make_model(data, seed=0)
+        again = make_trainer(tmp_path, callbacks=[rest])
+        again.fit(resumed, data, ckpt_path=str(tmp_path / f"step={step}.ckpt"), weights_only=True)
+        done = step * 4 // steps
+        assert rest.losses == recorder.losses[done:], step
+        assert [len(epoch["trainable"]) for epoch in rest.epochs] == [2, 2, 23, 23][done:]
+        assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
+
+
+def begun(fit: Fit, folder: Path, phases: list[dict[str, Any]], epoch: int) -> Path:
+    """The checkpoint of the end of an epoch of a run."""
+    save = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+    fit(phases, callbacks=[save], enable_checkpointing=True)
+    return folder / f"epoch={epoch}.ckpt"
+
+
+def resume(
+    images: Path, folder: Path, phases: list[dict[str, Any]], checkpoint: Path, **options: Any
+) -> tuple[lightning.Trainer, EpochRecorder]:
+    """The rest of a run, with these phases."""
+    rest, data = EpochRecorder(), make_data(images)
+    trainer = make_trainer(folder, phases, callbacks=[rest], **options)
+    trainer.fit(make_model(data), data, ckpt_path=str(checkpoint), weights_only=True)
+    return trainer, rest
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_phase_can_be_cut_short_where_it_is(fit: Fit, images: Path, tmp_path: Path, epochs: int) -> None:
+    """What follows has all of its own epochs."""
+    checkpoint = begun(fit, tmp_path, [{**PHASES[0], "epochs": 4}, PHASES[1]], epoch=1)
+    cosine = {**PHASES[1], "scheduler": "cosine"}
+    trainer, rest = resume(images, tmp_path, [{**PHASES[0], "epochs": epochs}, cosine], checkpoint)
+    assert [len(epoch["trainable"]) for epoch in rest.epochs] == [23, 23]
+    assert [epoch["lr"] for epoch in rest.epochs] == pytest.approx([PHASES[1]["lr"] / 2, 0.0])  # after the epoch's step
+    assert [(entry["name"], entry["epochs"]) for entry in phased(trainer).results()] == [("head", 2), ("finetune", 2)]
+
+
+def test_an_epoch_belongs_to_the_phase_in_which_it_began(fit: Fit, images: Path, tmp_path: Path) -> None:
+    save = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    fit([{**PHASES[0], "epochs": 4}, PHASES[1]], callbacks=[save], enable_checkpointing=True)
+    trainer, rest = resume(images, tmp_path, [{**PHASES[0], "epochs": 1}, PHASES[1]], tmp_path / "step=4.ckpt")
+    assert [len(epoch["trainable"]) for epoch in rest.epochs] == [2, 23, 23]
+    assert [(entry["name"], entry["epochs"]) for entry in phased(trainer).results()] == [("head", 2), ("finetune", 2)]
+
+
+@pytest.mark.parametrize(
+    ("argument", "changes"),
+    [
+        ("lr", {"lr": 1e-4}),
+        ("optimizer", {"optimizer": "torch.optim.SGD"}),
+        ("unfreeze_last", {"unfreeze_last": 2}),
+        ("scheduler", {"scheduler": "plateau"}),
+        ("scheduler_args", {"scheduler_args": {"eta_min": 1e-5}}),
+        ("scale_lr", {"scale_lr": "linear"}),
+        ("epochs", {"epochs": 5}),
+    ],
+)
+def test_settings_that_a_checkpoint_brings_cannot_change(
+    fit: Fit, images: Path, tmp_path: Path, argument: str, changes: dict[str, Any]
+) -> None:
+    """A phase that has begun; one that has not, can."""
+    head = {**PHASES[0], "epochs": 3, "scheduler": "cosine"}
+    checkpoint = begun(fit, tmp_path, [head, PHASES[1]], epoch=0)
+    with pytest.raises(InputError, match=rf"phases: head: {argument}: the checkpoint has begun the phase with "):
+        resume(images, tmp_path, [{**head, **changes}, PHASES[1]], checkpoint)
+    resume(images, tmp_path, [head, {**PHASES[1], **changes, "unfreeze_last": 2, "scale_lr": "none"}], checkpoint)
+
+
+def test_patience_is_that_of_now(fit: Fit, images: Path, tmp_path: Path) -> None:
+    stopping = {"patience": 3, "min_delta": 100.0}
+    head = {**PHASES[0], "epochs": 9, "early_stopping": stopping}
+    checkpoint = begun(fit, tmp_path, [head], epoch=1)  # one epoch of patience has been used
+    for patience, epochs in ((2, 3), (3, 4), (5, 6)):
+        changed = {**head, "early_stopping": {**stopping, "patience": patience}}
+        trainer, _ = resume(images, tmp_path, [changed], checkpoint)
+        assert trainer.current_epoch == epochs
 
 
 @pytest.mark.parametrize("patience", [5, None], ids=["early stopping", "without"])

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
+from training import EpochRecorder, Fit, make_data, make_model, make_trainer
 
 from lightning_tl import InputError
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO, keep_previous
@@ -127,3 +130,25 @@ def test_the_best_is_known_after_the_folder_has_moved(tmp_path: Path) -> None:
 def test_a_negative_interval_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="checkpoint_every_n_steps: a number of optimizer steps, or 0. Received: -1"):
         LastCheckpoint(tmp_path, -1)
+
+
+class Stopping(Callback):
+    """Has the trainer stop after so many steps, as its ``max_time`` does."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        trainer.should_stop |= trainer.global_step == self.steps
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8])
+def test_a_run_that_was_stopped_in_an_epoch_goes_on_in_it(fit: Fit, images: Path, tmp_path: Path, steps: int) -> None:
+    module, _, recorder = fit()
+    fit(callbacks=[Stopping(steps), LastCheckpoint(tmp_path)], enable_checkpointing=True)
+    data, rest = make_data(images), EpochRecorder()
+    resumed = make_model(data, seed=0)
+    trainer = make_trainer(tmp_path, callbacks=[rest, LastCheckpoint(tmp_path)], enable_checkpointing=True)
+    trainer.fit(resumed, data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
+    assert rest.losses == recorder.losses[steps // 3 :]
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))

@@ -28,14 +28,19 @@ class Validated(Callback):
             self.losses.append(float(trainer.callback_metrics["val_loss"]))
 
 
-def losses(images: Path, folder: Path, fold: bool) -> list[float]:
+def losses(images: Path, folder: Path, **model: Any) -> list[float]:
     validated = Validated()
     averaging = EMAWeightAveraging(decay=0.8)
-    fit_phases(images, folder, PHASES, {"fold_batchnorm": fold}, callbacks=[averaging, validated])
+    fit_phases(images, folder, PHASES, model, callbacks=[averaging, validated])
     return validated.losses
 
 
 def test_the_averages_are_what_is_evaluated(images: Path, tmp_path: Path) -> None:
-    found = losses(images, tmp_path / "folded", fold=True)
+    found = losses(images, tmp_path / "folded", fold_batchnorm=True)
     assert len(found) == 4
-    assert found == pytest.approx(losses(images, tmp_path / "plain", fold=False), rel=1e-4)
+    assert found == pytest.approx(losses(images, tmp_path / "plain", fold_batchnorm=False), rel=1e-4)
+
+
+def test_features_of_averages_before_are_not_kept(images: Path, tmp_path: Path) -> None:
+    found = losses(images, tmp_path / "kept", augment=[], cache_features=True)
+    assert found == pytest.approx(losses(images, tmp_path / "plain", augment=[]), rel=1e-4)
