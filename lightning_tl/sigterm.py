@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
@@ -13,12 +15,12 @@ class Sigterm:
     """Notes the signal, in place of Lightning's handler, which talks to other ranks in the middle of a step."""
 
     def __init__(self) -> None:
-        self._noted = False
+        self._noted = self._waiting = False
         self._handler: Any = None
 
     def listen(self) -> None:
         """Note it from now on; a thread that is not the main one may set no handler, and notes nothing."""
-        if threading.current_thread() is threading.main_thread():
+        if self._handler is None and threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, self._note)
 
     def restore(self) -> None:
@@ -28,11 +30,31 @@ class Sigterm:
             self._handler = None
 
     def told(self, trainer: lightning.Trainer) -> bool:
-        """Whether any rank was told to end, the same on all; every rank has to ask."""
-        return trainer.strategy.reduce_boolean_decision(self._noted, all=False)
+        """Whether any rank was told to end, the same on all; every rank has to ask.
+
+        What Lightning's handler has noted counts too: it is there before anybody can ``listen``.
+        """
+        return trainer.strategy.reduce_boolean_decision(self._noted or trainer.received_sigterm, all=False)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Have the signal end a block that may wait for ever, as a read of standard input does.
+
+        Raises:
+            SIGTERMException: on this rank alone, as soon as the signal comes, or at once if it was noted before.
+        """
+        self._waiting = True
+        try:
+            if self._noted:
+                raise SIGTERMException
+            yield
+        finally:
+            self._waiting = False
 
     def _note(self, *_: Any) -> None:
         self._noted = True
+        if self._waiting:
+            raise SIGTERMException
 
 
 class EndPrediction(Callback):
@@ -40,14 +62,15 @@ class EndPrediction(Callback):
 
     Args:
         message: of the error.
+        sigterm: that is asked; whoever waits for images may have begun to listen with it. None for a new one.
 
     Raises:
         SIGTERMException: from ``Trainer.predict``.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, sigterm: Sigterm | None = None) -> None:
         self.message = message
-        self._sigterm = Sigterm()
+        self._sigterm = sigterm or Sigterm()
 
     def on_predict_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,9 +18,12 @@ from lightning_tl.data.decode import why_undecodable
 from lightning_tl.data.loader import begin_worker
 from lightning_tl.predict.inputs import PathStream
 from lightning_tl.ranks import from_first_rank, rank_and_ranks
+from lightning_tl.sigterm import Sigterm
 
 MAX_BYTES = 2**31
 """Largest file that is read: twice what the largest image we decode takes without any compression."""
+
+ENDED = "ended by SIGTERM; the same command continues"
 
 Place = tuple[int, str]
 """Position among all paths and the path; ``PADDING`` and nothing for an image that only fills up a batch."""
@@ -88,13 +92,20 @@ class Feed:
     meanwhile cannot make the ranks disagree. Of the paths of a step each rank takes a contiguous part; when they do
     not divide, the last ranks get padding.
 
+    SIGTERM ends it where the first rank waits for paths, which may be for ever: it tells the others to end too. One
+    that another rank alone has got is heard of after the next batch, when all ranks ask (``EndPrediction``).
+
     Args:
         stream: of the paths; read by the first rank alone.
         batch_size: of one rank.
+        sigterm: may end the waiting, once it listens.
+
+    Raises:
+        SIGTERMException: in iterating, on all ranks: the first was told to end.
     """
 
-    def __init__(self, stream: PathStream, batch_size: int) -> None:
-        self.stream, self.batch_size = stream, batch_size
+    def __init__(self, stream: PathStream, batch_size: int, sigterm: Sigterm) -> None:
+        self.stream, self.batch_size, self.sigterm = stream, batch_size, sigterm
 
     def __iter__(self) -> Iterator[list[Place]]:
         rank, ranks = rank_and_ranks()
@@ -102,17 +113,26 @@ class Feed:
             share = -(-len(places) // ranks)
             part = places[rank * share : (rank + 1) * share]
             yield part + [(PADDING, "")] * (share - len(part))
+        if places is None:
+            raise SIGTERMException(ENDED)
 
-    def _next(self, ranks: int) -> list[Place]:
+    def _next(self, ranks: int) -> list[Place] | None:
+        """The places of a step, none after the last path; None if the process was told to end."""
         first = self.stream.taken
-        return list(enumerate(islice(self.stream, self.batch_size * ranks), start=first))
+        try:
+            with self.sigterm.waiting():
+                return list(enumerate(islice(self.stream, self.batch_size * ranks), start=first))
+        except SIGTERMException:
+            return None
 
 
 class Batches:
     """The loader, hidden from Lightning, which would put a sampler of its own in the place of ours.
 
+    Lightning fetches the first batches before it calls anybody who could listen for SIGTERM, so it is done here.
+
     Args:
-        feed: of the places.
+        feed: of the places; its ``sigterm`` listens from the first batch on, until its owner restores it.
         settings: size and resizing.
         num_workers: processes that read images.
         pinned: whether batches lie in memory that a GPU reads by itself.
@@ -122,6 +142,7 @@ class Batches:
         self.feed, self.settings, self.num_workers, self.pinned = feed, settings, num_workers, pinned
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.feed.sigterm.listen()
         yield from DataLoader(
             PathImages(self.settings),
             batch_sampler=self.feed,

@@ -1,10 +1,12 @@
 """Images by their places, readable or not, and their parts on several ranks."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from predicting import draw
 
 from lightning_tl.data.cache import ImageSettings
@@ -13,8 +15,17 @@ from lightning_tl.data.decode import decode_image
 from lightning_tl.predict import images
 from lightning_tl.predict.images import Batches, Feed, PathImages, why_no_file
 from lightning_tl.predict.inputs import PathStream
+from lightning_tl.sigterm import Sigterm
 
 SETTINGS = ImageSettings((24, 20), "stretch", False)
+
+
+@pytest.fixture
+def sigterm() -> Iterator[Sigterm]:
+    """Gives the signal back in the end."""
+    listener = Sigterm()
+    yield listener
+    listener.restore()
 
 
 def test_an_image(tmp_path: Path) -> None:
@@ -53,20 +64,20 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_keep_the_order_of_the_paths(tmp_path: Path, workers: int) -> None:
+def test_batches_keep_the_order_of_the_paths(tmp_path: Path, workers: int, sigterm: Sigterm) -> None:
     paths = draw(tmp_path, 11)
     (tmp_path / "03.png").write_text("no image")
     stream = PathStream([*paths, paths[2]])
-    batches = list(Batches(Feed(stream, 5), SETTINGS, workers))
+    batches = list(Batches(Feed(stream, 5, sigterm), SETTINGS, workers))
     assert [batch["image"].shape[0] for batch in batches] == [5, 5, 2]
     assert [path for batch in batches for path in batch["path"]] == [*paths, paths[2]]
     assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(12))
     assert [bool(reason) for batch in batches for reason in batch["reason"]] == [n == 3 for n in range(12)]
 
 
-def test_no_more_paths_are_taken_than_workers_need(tmp_path: Path) -> None:
+def test_no_more_paths_are_taken_than_workers_need(tmp_path: Path, sigterm: Sigterm) -> None:
     stream = PathStream(draw(tmp_path, 30))
-    batches = iter(Batches(Feed(stream, 2), SETTINGS, 1))
+    batches = iter(Batches(Feed(stream, 2, sigterm), SETTINGS, 1))
     next(batches)
     assert stream.taken <= 8, "two batches ahead for each worker, and those at hand"
     batches.close()  # type: ignore[attr-defined]
@@ -85,7 +96,7 @@ def test_each_place_is_one_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(
             images, "from_first_rank", lambda value, told=told, rank=rank: check(value, next(told), rank)
         )
-        parts.append(list(Feed(PathStream(names), 3)))
+        parts.append(list(Feed(PathStream(names), 3, Sigterm())))
     steps = [[place for part in step for place in part] for step in zip(*parts, strict=True)]
     assert all(len({len(part) for part in step}) == 1 for step in zip(*parts, strict=True)), "all ranks step alike"
     assert [place for step in steps for place in step if place[0] != PADDING] == list(enumerate(names))
@@ -95,3 +106,13 @@ def check(value: object, told: object, rank: int) -> object:
     """What the first rank sends is what it would be told; others send nothing."""
     assert value == (told if rank == 0 else None)
     return told
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_ranks_end_where_the_first_is_told_to(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    told = Sigterm()
+    told._note()
+    monkeypatch.setattr(images, "rank_and_ranks", lambda: (rank, 2))
+    monkeypatch.setattr(images, "from_first_rank", lambda value: check(value, None, rank))
+    with pytest.raises(SIGTERMException, match="ended by SIGTERM; the same command continues"):
+        next(iter(Feed(PathStream(["-"]), 3, told)))
