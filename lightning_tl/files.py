@@ -9,12 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def behind_links(path: str | Path) -> Path:
+    """The file that ``path`` leads to by links, there or not; ``path`` itself if it is no link.
+
+    A file that is renamed to a link's name takes the link's place, and what it led to stays old.
+    """
+    path = Path(path)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without an error.
 
     The temporary file is in the same folder, so the rename is atomic; parents are created. When the block
-    raises, the temporary file is removed and an existing ``path`` is untouched.
+    raises, the temporary file is removed and an existing ``path`` is untouched. A link is replaced, not what it leads
+    to: see ``behind_links``.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.

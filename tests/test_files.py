@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_tl.files import new_folder
+from lightning_tl.files import behind_links, new_folder
 
 
 def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -38,3 +38,13 @@ def test_what_is_in_its_place_stays(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OSError, match="there"), new_folder(there) as temporary:
         (temporary / "file").touch()
     assert [path.name for path in tmp_path.rglob("*")] == (["there"] if kind == "file" else ["there", "mine"])
+
+
+def test_where_links_lead(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    (tmp_path / "one").symlink_to("there")
+    (tmp_path / "two").symlink_to("one")
+    (tmp_path / "gone").symlink_to("deep/nowhere")
+    assert behind_links(tmp_path / "two") == tmp_path.resolve() / "there"
+    assert behind_links(tmp_path / "gone") == tmp_path.resolve() / "deep" / "nowhere"
+    assert behind_links("x/../y") == Path("x/../y"), "no link is left as it is given"

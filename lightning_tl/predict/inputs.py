@@ -29,12 +29,14 @@ class PathStream:
         taken: how many paths it has given.
 
     Raises:
-        InputError: ``-`` beside other words; in iterating, the list is no list of paths.
+        InputError: an empty word; ``-`` beside other words; in iterating, the list is no list of paths.
     """
 
     def __init__(self, words: Sequence[str], null: bool = False) -> None:
         self.words, self.null, self.taken = tuple(words), null, 0
         self._paths: Iterator[str] | None = None
+        if "" in self.words:  # which pathlib takes for the current folder
+            raise InputError("PATH: a file, folder, glob or -; an unset shell variable gives none. Received: ''.")
         if self.from_stdin and len(self.words) > 1:
             raise InputError(f"PATH: {STDIN}, a list on standard input, stands alone. Received: {' '.join(words)!r}.")
         if null and not self.from_stdin:
@@ -76,14 +78,17 @@ class PathStream:
 
 
 def _expand(word: str) -> Iterator[str]:
-    """A file as it is, though its name be like a glob; a folder's images; or what matches a glob."""
+    """A file as it is, though its name be like a glob; a folder's images; or what matches a glob.
+
+    A folder that cannot be listed is a path to be reported; one that is not there holds nothing that matches.
+    """
     path = Path(word)
     if path.is_dir():
         folder = "" if str(path) == "." else f"{str(path).rstrip('/')}/"
         return walk(folder, Images())
     if MAGIC.search(word) and not os.path.lexists(word):
         folder, parts = split_glob(word)
-        return walk(folder, Glob(parts))
+        return walk(folder, Glob(parts)) if not folder or Path(folder).is_dir() else iter(())
     return iter([word] if os.path.lexists(word) else [])
 
 

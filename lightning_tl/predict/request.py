@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_tl.errors import InputError
+from lightning_tl.files import behind_links
 from lightning_tl.predict.formats import format_of
 from lightning_tl.predict.inputs import STDIN
 
@@ -67,15 +68,20 @@ class Request:
         format_of(self.output)
 
     @property
+    def target(self) -> Path:
+        """The file that is written: the output, or what it leads to where it is a link."""
+        return behind_links(self.output)
+
+    @property
     def errors(self) -> Path:
         """The list of files that could not be read."""
-        output = Path(self.output)
+        output = self.target
         return output.with_name(f"{output.stem}.errors.csv")
 
     @property
     def partial(self) -> Path:
         """The folder of an unfinished result."""
-        output = Path(self.output)
+        output = self.target
         return output.with_name(f"{output.name}.partial")
 
     @property

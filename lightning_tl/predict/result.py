@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from filecmp import cmp
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -149,28 +150,44 @@ class Lines:
         """Nor to close."""
 
 
-def put_in_place(partial: Partial, form: Format, output: Path, errors: Path) -> None:
+def put_in_place(partial: Partial, form: Format, output: Path, errors: Path, overwrite: bool) -> None:
     """Join a finished result into ``output`` and the list of what could not be read into ``errors``; drop the chunks.
 
     Each appears whole, under its name, by renaming; without unreadable files there is no ``errors``, not even an
     old one. Interrupted at any point, it can be done again.
 
+    Args:
+        partial: finished.
+        form: how its rows are written.
+        output: the result.
+        errors: the list beside it.
+        overwrite: replace or remove another result's list, too.
+
     Raises:
-        InputError: they cannot be written.
+        InputError: they cannot be written, or ``errors`` is another result's, which has come meanwhile.
     """
-    numbers = range(partial.state.chunks)
     with writing(output):
         whole = partial.folder / WHOLE
-        if partial.state.unreadable:
-            with replacing(whole) as temporary:
-                join_files(csv_line(["path", "reason"]), map(partial.errors, numbers), temporary)
-            whole.replace(errors)
-        else:
-            errors.unlink(missing_ok=True)
+        _put_errors(partial, whole, errors, overwrite)
         with replacing(whole) as temporary:
-            form.join(map(partial.rows, numbers), temporary)
+            form.join(map(partial.rows, range(partial.state.chunks)), temporary)
         whole.replace(output)
         partial.remove()
+
+
+def _put_errors(partial: Partial, whole: Path, errors: Path, overwrite: bool) -> None:
+    """The list of what could not be read; ``whole`` is where it is joined."""
+    listed = partial.state.unreadable > 0
+    if listed:
+        with replacing(whole) as temporary:
+            join_files(csv_line(["path", "reason"]), map(partial.errors, range(partial.state.chunks)), temporary)
+    done = listed and errors.is_file() and cmp(whole, errors, shallow=False)  # and interrupted right after it
+    if errors.exists() and not (overwrite or done):
+        raise InputError(
+            f"output: the list of another result, which shares its name, has come meanwhile. Move it away, or replace "
+            f"it with --overwrite true; what is done is kept, and the command continues. Received: {str(errors)!r}."
+        )
+    whole.replace(errors) if listed else errors.unlink(missing_ok=True)
 
 
 def divide(entries: Sequence[Entry], probabilities: NDArray[np.float32]) -> tuple[Rows, list[Entry]]:

@@ -89,7 +89,7 @@ def _finish(
     progress: ProgressReport,
 ) -> State:
     """Do what is left to do of a partial result and put it in place."""
-    output = Path(request.output)
+    output = request.target
     with opened(partial, output, request.errors, request.resume, request.overwrite):
         if partial.state.paths:
             print(f"continuing {partial.folder} after {partial.state.paths} paths", file=sys.stderr)
@@ -97,7 +97,7 @@ def _finish(
         if not partial.state.finished:
             _run(trainer, model, batches, PredictionWriter(Chunks(partial, form), progress))
             partial.load()  # where ddp_spawn has started processes, one of those has written it
-        put_in_place(partial, form, output, request.errors)
+        put_in_place(partial, form, output, request.errors, request.overwrite)
         return partial.state
 
 

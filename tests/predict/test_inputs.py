@@ -94,12 +94,16 @@ def test_an_existing_name_is_no_glob(tree: Path) -> None:
     [
         (["nowhere"], "no such file or folder. Received: 'nowhere'"),
         (["a", "*.tiff"], r"no file matches the pattern. Received: '\*.tiff'"),
+        (["phtos/*.jpg"], r"no file matches the pattern. Received: 'phtos/\*.jpg'"),
+        (["B", "a.txt/*.png"], r"no file matches the pattern. Received: 'a.txt/\*.png'"),
         (["empty"], "the folder holds no image"),
+        (["a", ""], "PATH: a file, folder, glob or -; an unset shell variable gives none. Received: ''."),
         (["a", "-"], "-, a list on standard input, stands alone. Received: 'a -'"),
     ],
 )
 def test_words_that_lead_nowhere(tree: Path, words: list[str], said: str) -> None:
     (tree / "empty").mkdir()
+    (tree / "a.txt").touch()
     with pytest.raises(InputError, match=said):
         PathStream(words).check()
 
@@ -119,6 +123,7 @@ def test_a_folder_that_cannot_be_listed_is_a_path_to_be_reported(tree: Path, mon
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert list(PathStream(["a"])) == sorted([*(path for path in whole if not path.startswith("a/b/")), "a/b"])
+    assert list(PathStream(["a/b/*.jpg"])) == ["a/b"]
 
 
 def test_standard_input_keeps_the_bytes_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:

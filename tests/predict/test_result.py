@@ -55,7 +55,7 @@ def whole(folder: Path, partial: Partial, count: int) -> dict[str, bytes]:
     with opened(partial, output, errors, resume=True, overwrite=False):
         if not partial.state.finished:
             go_on(partial, count)
-        put_in_place(partial, make_format("x.csv", CLASSES, 0), output, errors)
+        put_in_place(partial, make_format("x.csv", CLASSES, 0), output, errors, overwrite=False)
     return result(folder)
 
 
@@ -104,7 +104,8 @@ def test_ended_between_the_last_renames_the_result_is_the_same(tmp_path: Path, m
                     original = getattr(Path, name)
                     patch.setattr(Path, name, lambda *args, o=original, **options: act(o, *args, **options))
                 try:
-                    put_in_place(partial, make_format("x.csv", CLASSES, 0), folder / "x.csv", folder / "x.errors.csv")
+                    form, errors = make_format("x.csv", CLASSES, 0), folder / "x.errors.csv"
+                    put_in_place(partial, form, folder / "x.csv", errors, overwrite=False)
                     ended = True
                 except KeyboardInterrupt:
                     ended = False
@@ -181,8 +182,27 @@ def test_errors_of_another_result_are_kept(tmp_path: Path) -> None:
     partial = make(tmp_path)
     with opened(partial, tmp_path / "x.csv", errors, resume=True, overwrite=True):
         go_on(partial, 2)
-        put_in_place(partial, make_format("x.csv", CLASSES, 0), tmp_path / "x.csv", errors)
+        put_in_place(partial, make_format("x.csv", CLASSES, 0), tmp_path / "x.csv", errors, overwrite=True)
     assert not errors.exists()
+
+
+@pytest.mark.parametrize("count", [2, 11])
+def test_errors_of_another_result_that_ends_sooner_are_kept(tmp_path: Path, count: int) -> None:
+    """With a list of its own and without."""
+    expected = whole(tmp_path, make(tmp_path), count)
+    folder = tmp_path / "again"
+    folder.mkdir()
+    errors, partial = folder / "x.errors.csv", make(folder)
+    with opened(partial, folder / "x.csv", errors, resume=True, overwrite=False):
+        go_on(partial, count)
+        errors.write_text("precious")
+        for _ in range(2):
+            with pytest.raises(InputError, match="the list of another result, .*; what is done is kept"):
+                put_in_place(partial, make_format("x.csv", CLASSES, 0), folder / "x.csv", errors, overwrite=False)
+    assert errors.read_text() == "precious"
+    assert not (folder / "x.csv").exists()
+    errors.unlink()
+    assert whole(folder, make(folder), count) == expected
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
