@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from lightning_tl.errors import InputError
-from lightning_tl.files import write_text
+from lightning_tl.files import behind_links, write_text
 from lightning_tl.report.blocks import section
 from lightning_tl.report.comparison import class_differences, differences, runs_table
 from lightning_tl.report.gallery import Gallery
@@ -32,7 +32,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
 
     Args:
         folders: run folders, of either framework.
-        output: the file; by default report.html in the run folder, for several runs comparison.html in the first's.
+        output: the file; by default report.html in the run folder, for several runs comparison.html in the first's. A
+            link stays one: what it leads to is written.
 
     Returns:
         The file's path.
@@ -46,7 +47,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         raise InputError(f"--output: {str(path)!r} is a folder. Give a file.")
     text = render(runs)
     try:
-        write_text(path, text)
+        write_text(behind_links(path), text)
     except OSError as error:
         raise InputError(f"--output: {str(path)!r} cannot be written: {error}. Give another file.") from error
     return path

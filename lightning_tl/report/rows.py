@@ -88,8 +88,8 @@ def read_split(path: Path) -> tuple[tuple[str, str, str], ...] | None:
 def read_metrics(path: Path) -> tuple[Epoch, ...]:
     """Metrics of each epoch from metrics.csv, where training and validation may stand in rows of their own.
 
-    The last value of an epoch counts. Values that are no finite numbers (a run that diverged) are left out. Empty
-    where there is no such file.
+    The last value of an epoch counts. Values that are no finite numbers (a run that diverged) are left out, and so are
+    rows without an epoch, such as ``LearningRateMonitor`` logs. Empty where there is no such file.
 
     Raises:
         InputError: it is no such CSV.
@@ -103,9 +103,11 @@ def read_metrics(path: Path) -> tuple[Epoch, ...]:
     epochs: dict[int, dict[str, float]] = {}
     for line, row in rows:
         cells = {name: cell for name, cell in zip(header, row, strict=False) if cell}
+        if "epoch" not in cells:
+            continue
         where = f"{str(path)!r}, line {line}"
         numbers = {name: _number(where, cell) for name, cell in cells.items() if name.startswith(("train_", "val_"))}
-        known = epochs.setdefault(int(_number(where, cells.get("epoch", ""))), {})
+        known = epochs.setdefault(int(_number(where, cells["epoch"])), {})
         known.update({name: value for name, value in numbers.items() if math.isfinite(value)})
     return tuple(Epoch(number, epochs[number]) for number in sorted(epochs))
 

@@ -76,8 +76,10 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     """Read run folders, in their order.
 
     Raises:
-        InputError: one is no run folder, or is given twice.
+        InputError: one is empty, is no run folder, or is given twice.
     """
+    if "" in folders:  # which pathlib takes for the current folder
+        raise InputError("RUN: a run folder is needed; an unset shell variable gives none. Received: ''.")
     paths = [Path(folder) for folder in folders]
     places = [path.resolve() for path in paths]
     if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:

@@ -27,10 +27,25 @@ def test_one_run_gets_its_report_and_several_a_comparison(tmp_path: Path, capsys
     }  # fmt: skip
 
 
-def test_bad_input_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    folder, page = write_run(tmp_path / "a", rows_of()), tmp_path / "www" / "page.html"
+    (tmp_path / "link.html").symlink_to(page)
+    for _ in range(2):
+        assert run(folder, "--output", tmp_path / "link.html") == 0
+        assert (tmp_path / "link.html").is_symlink()
+        assert page.read_text(encoding="utf-8").startswith("<!")
+        page.write_text("old")
+
+
+def test_bad_input_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write_run(tmp_path / "a", rows_of())
     assert run(tmp_path / "none\n") == 2
     assert capsys.readouterr().err.startswith("lightning-tl: error: RUN: ")
+    monkeypatch.chdir(folder)
+    assert run("") == 2
+    assert "RUN: a run folder is needed; an unset shell variable gives none. Received: ''." in capsys.readouterr().err
     assert run(folder, "--output", tmp_path) == 2
     assert "is a folder. Give a file." in capsys.readouterr().err
     assert run(folder, "--output", folder / "results.json" / "x.html") == 2

@@ -38,6 +38,13 @@ def test_metrics_of_a_diverged_run_are_left_out(tmp_path: Path) -> None:
     assert read_split(tmp_path / "none.csv") is None
 
 
+def test_rows_without_an_epoch_are_left_out(tmp_path: Path) -> None:
+    """As Lightning's ``LearningRateMonitor`` has them written."""
+    (tmp_path / "metrics.csv").write_text("epoch,lr-Adam,step,val_loss\n,0.001,0,\n0,,1,0.5\n,0.001,2,\n1,,3,0.25\n")
+    epochs = read_metrics(tmp_path / "metrics.csv")
+    assert [(epoch.number, epoch.values) for epoch in epochs] == [(0, {"val_loss": 0.5}), (1, {"val_loss": 0.25})]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
