@@ -93,6 +93,8 @@ class TransferArguments(LightningCLI):
         known = dict(self.checkpoint.data)
         if command == "predict" and settings.data.root is not None:  # a folder of images, not the run's data set
             known = {key: value for key, value in known.items() if key not in ("dataset", "dataset_args")}
+        elif self.paths is None and settings.data.dataset is None:
+            self.checkpoint.warn_of_dataset("give it again with --data.dataset and --data.dataset_args.")
         if self.paths is not None:
             pixels = {key: value for key, value in known.items() if key in PIXEL_SETTINGS}
             known = {"root": ".", **pixels}  # nothing is looked for in the root, but there must be one

@@ -34,12 +34,24 @@ class CheckpointInfo:
         class_names: in label order.
         data: those of ``DATA_SETTINGS`` that the run had; ``image_size`` always.
         global_step: optimizer steps taken.
+        foreign_dataset: class path of the run's data set where it is neither torchvision's nor ours. It is left out of
+            ``data`` then: a file must not choose what is called.
     """
 
     path: Path
     class_names: tuple[str, ...]
     data: dict[str, Any]
     global_step: int
+    foreign_dataset: str | None = None
+
+    def warn_of_dataset(self, advice: str) -> None:
+        """Warn of a data set that is not taken from the file; ``advice`` is what the command can do without it."""
+        if self.foreign_dataset is not None:
+            warnings.warn(
+                f"The checkpoint was trained on {self.foreign_dataset!r}, which is neither torchvision's nor ours and "
+                f"is not imported on the word of a file: {advice}",
+                stacklevel=3,
+            )
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Raise InputError unless the data's classes are the checkpoint's."""
@@ -72,7 +84,10 @@ def read_info(path: Path) -> CheckpointInfo:
         ) from error
     if "_instantiator" in hparams:  # Lightning imports and calls what this names
         raise InputError(f"ckpt_path: the checkpoint asks for a function to be run. Received: {path}.")
-    return CheckpointInfo(path, names, _known(data), step)
+    foreign = None if _is_known(data.get("dataset")) else str(data["dataset"])
+    if foreign is not None:
+        data = {key: value for key, value in data.items() if key not in ("dataset", "dataset_args")}
+    return CheckpointInfo(path, names, data, step, foreign)
 
 
 def saved_state(path: Path, callback: str) -> dict[str, Any] | None:
@@ -116,18 +131,10 @@ def _check_sums(path: Path) -> None:
         raise ValueError(f"{changed} is not what was saved")
 
 
-def _known(data: dict[str, Any]) -> dict[str, Any]:
-    """Data settings without a data set other than torchvision's and ours: a file must not choose what is called."""
-    dataset = data.get("dataset")
+def _is_known(dataset: Any) -> bool:
+    """Whether a data set, if there is one, is torchvision's or ours."""
     torchvisions = str(dataset).removeprefix("torchvision.datasets.") in torchvision.datasets.__all__
-    if dataset is None or torchvisions or dataset in OWN_DATASETS:
-        return data
-    warnings.warn(
-        f"The checkpoint was trained on {dataset!r}, which is neither torchvision's nor ours and is not imported on "
-        "the word of a file: give it again with --data.dataset and --data.dataset_args.",
-        stacklevel=3,
-    )
-    return {key: value for key, value in data.items() if key not in ("dataset", "dataset_args")}
+    return dataset is None or torchvisions or dataset in OWN_DATASETS
 
 
 def find_info(name: str | None, root: str | Path) -> CheckpointInfo:

@@ -42,6 +42,27 @@ def test_the_image_size_is_the_models_where_loaders_have_left_no_settings(tmp_pa
     assert read_info(path).data == {"image_size": [48, 64]}
 
 
+@pytest.mark.parametrize(
+    ("dataset", "foreign"),
+    [
+        (None, False),
+        ("Flowers102", False),
+        ("torchvision.datasets.Flowers102", False),
+        ("lightning_tl.data.digits.Digits", False),
+        ("os.system", True),
+    ],
+)
+def test_a_data_set_of_others_is_not_taken_from_a_file(tmp_path: Path, dataset: str | None, foreign: bool) -> None:
+    settings = {"root": "store", "image_size": 32, "dataset": dataset, "dataset_args": {"x": 1}}
+    info = read_info(write(tmp_path / "x.ckpt", datamodule_hyper_parameters=settings))
+    assert info.data == ({"root": "store", "image_size": 32} if foreign else settings)
+    if not foreign:
+        info.warn_of_dataset("nobody is warned")
+        return
+    with pytest.warns(UserWarning, match=r"trained on 'os.system', .* not imported on the word of a file: do that\."):
+        info.warn_of_dataset("do that.")
+
+
 class Payload:
     """What a pickle may do: call anything."""
 

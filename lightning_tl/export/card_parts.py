@@ -1,7 +1,9 @@
 """The parts of a model card that tell where its model comes from and how it was checked."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from lightning_tl.evaluate import PACKAGES
@@ -81,10 +83,10 @@ def verification_part(job: Job, exported: Exported) -> list[str]:
 
 
 def data_part(job: Job) -> list[str]:
-    """What the model was trained and measured on."""
+    """What the model was trained and measured on; of folders and files the names alone, as the card goes to others."""
     data, counts = job.origin.checkpoint.data, job.origin.split_counts
-    where = data.get("dataset") or data.get("root") or "unknown"
-    shown = [f"{key.replace('_', ' ')} {escaped(str(data[key]))}" for key in _SPLITTING if key in data]
+    where = data.get("dataset") or Path(data.get("root") or "").name or "unknown"
+    shown = [f"{key.replace('_', ' ')} {escaped(Path(str(data[key])).name)}" for key in _SPLITTING if key in data]
     rows = [[split, str(sum(counts[split].values())), str(len(counts[split]))] for split in counts]
     divided = table(["split", "images", "classes"], rows) if rows else ["The run's split.csv is not there."]
     return ["## Data", "", f"Images: {escaped(str(where))}", "", f"Divided by: {', '.join(shown)}.", "", *divided]
@@ -108,12 +110,18 @@ def hashes_part(job: Job, exported: Exported) -> list[str]:
 
 def rights_part(job: Job) -> list[str]:
     """What is left to the reader."""
+    source = without_folders(job.plain.weights_record["source"])
     return [
         "## Licence",
         "",
-        f"Pretrained weights: {escaped(job.plain.weights_record['source'])}. Their licence, and that of the training "
+        f"Pretrained weights: {escaped(source)}. Their licence, and that of the training "
         "images, may bind this file too; nobody has checked them here. Look them up before you pass it on.",
     ]
+
+
+def without_folders(source: str) -> str:
+    """Where weights came from (``WeightsFile.source``), with the name alone of a file on the machine that read it."""
+    return re.sub(r"^(file|local cache) (?!of the hub, ).*[/\\]", r"\1 ", source, flags=re.DOTALL)
 
 
 def _dicts(value: Any) -> list[Mapping[str, Any]]:

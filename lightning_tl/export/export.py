@@ -15,14 +15,15 @@ from lightning_tl.export.plain_network import plain_network
 from lightning_tl.export.record import Check, Exported, Int8
 from lightning_tl.export.request import Request
 from lightning_tl.export.verify import verify
-from lightning_tl.files import replacing
+from lightning_tl.files import behind_links, replacing
 from lightning_tl.weights import sha256
 
 
 def export(request: Request) -> Exported:
     """Write, open, compare, and only then put in place: the file, its config if it has one, its card.
 
-    Each appears whole. The card and config go first, the file last; the card holds the file's hash.
+    Each appears whole. The card and config go first, the file last; the card holds the file's hash. A link stays one:
+    what it leads to is written.
 
     Raises:
         InputError: bad input, or what the format cannot hold.
@@ -30,10 +31,15 @@ def export(request: Request) -> Exported:
     """
     request.check()
     origin = find_origin(request.checkpoint, request.root)
+    if request.int8 or not request.images:
+        origin.checkpoint.warn_of_dataset(
+            "export cannot reach the run's images. Give --images with others to compare on, and leave out --int8, "
+            "which needs the run's own."
+        )
     job = jobs.prepare(request.kind, origin, request.images, request.data_root)
     splits = run_images(origin, job.plain.backbone.image_size, request.data_root) if request.int8 else {}
     with ExitStack() as stack:
-        temporary = [stack.enter_context(replacing(path)) for path in request.paths]
+        temporary = [stack.enter_context(replacing(behind_links(path))) for path in request.paths]
         checks, int8 = _write_int8(job, temporary[0], splits) if request.int8 else (_write(job, temporary[0]), None)
         file = temporary[0]
         exported = Exported(request.output.name, sha256(file), file.stat().st_size, checks, int8)

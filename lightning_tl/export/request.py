@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_tl.errors import InputError
+from lightning_tl.files import behind_links
 
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "keras": ".keras", "safetensors": ".safetensors"}
 """Formats, and how their files end."""
@@ -22,7 +23,7 @@ class Request:
     Attributes:
         checkpoint: path, ``best`` or ``last``.
         kind: of ``SUFFIXES``.
-        output: the file to write.
+        output: the file to write, or a link to it of the same ending.
         int8: quantise; for onnx alone.
         images: files and folders to compare on; none for the run's validation images.
         data_root: where the run's images lie now; None for where they were.
@@ -48,10 +49,16 @@ class Request:
     def check(self) -> None:
         """Raise InputError for a bad name, a file that is there, or packages that are not."""
         received = f"Received: {str(self.output)!r}."
+        for name, words in (("CKPT", [self.checkpoint]), ("images", self.images)):
+            if "" in words:  # which pathlib takes for the current folder
+                raise InputError(f"{name}: a path is needed; an unset shell variable gives none. Received: ''.")
         if self.kind not in SUFFIXES:
             raise InputError(f"format: one of {', '.join(SUFFIXES)}. Received: {self.kind!r}.")
-        if self.output.suffix != SUFFIXES[self.kind]:
-            raise InputError(f"output: a file of format {self.kind} ends in {SUFFIXES[self.kind]}. {received}")
+        for path in (self.output, behind_links(self.output)):
+            if path.suffix != SUFFIXES[self.kind]:
+                raise InputError(
+                    f"output: a file of format {self.kind} ends in {SUFFIXES[self.kind]}. Received: {str(path)!r}."
+                )
         if any("\ud800" <= character <= "\udfff" for character in str(self.output)):
             raise InputError(f"output: the runtimes need a name in UTF-8. {received} Give another name.")
         if self.int8 and self.kind != "onnx":

@@ -3,13 +3,17 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from export.conftest import CLASSES, Export, results_of
 from markdown_it import MarkdownIt
 
+from lightning_tl.checkpoint import find_info
 from lightning_tl.errors import printable
+from lightning_tl.export.card_parts import data_part, without_folders
 from lightning_tl.export.markdown import escaped, table
 from lightning_tl.export.origin import find_origin
 from lightning_tl.weights import sha256
@@ -62,7 +66,35 @@ def test_the_card_says_what_it_must(run: Path, exported: Export) -> None:
     assert re.search(r"\| train \| 32 \| 4 \|\n\| val \| 8 \| 4 \|", card)
     assert re.search(r"\| safetensors [\d.]+, timm [\d.]+, torch [\d.]+ \| logits \| 8 \| \S+ \| 2e-05 \|", card)
     assert "nobody has checked them here" in whole
+    assert "Images: images" in whole
+    assert str(run.parent) not in card
     assert "Of the checkpoint that was best when the run ended, which is not the file exported here" in whole
+
+
+def test_of_paths_the_card_tells_the_names_alone(run: Path, tmp_path: Path) -> None:
+    """The split may be a file of the user's, and the weights one."""
+    info = find_info(str(run / "checkpoints" / "best.ckpt"), run)
+    settings = {**info.data, "root": "/home/ann/secret/flowers/", "split": "/home/ann/secret/split.csv"}
+    for data in (settings, {**settings, "dataset": "torchvision.datasets.Flowers102"}):
+        origin = SimpleNamespace(checkpoint=replace(info, data=data), split_counts={})
+        part = "\n".join(data_part(SimpleNamespace(origin=origin)))  # type: ignore[arg-type]
+        assert f"Images: {escaped(data.get('dataset') or 'flowers')}" in part
+        assert f"split {escaped('split.csv')}" in part
+        assert "secret" not in part
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("file /home/ann/my weights/w.h5", "file w.h5"),
+        ("file w.h5", "file w.h5"),
+        ("local cache /home/ann/.cache/mobilenet.pth", "local cache mobilenet.pth"),
+        ("local cache of the hub, timm/x.in1k", "local cache of the hub, timm/x.in1k"),
+        ("download https://example.com/w.pth", "download https://example.com/w.pth"),
+    ],
+)
+def test_where_weights_came_from_is_told_without_folders(source: str, told: str) -> None:
+    assert without_folders(source) == told
 
 
 def test_whose_the_results_are_is_told_by_the_hash(run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from training import draw_images
 from lightning_tl import InputError, TransferClassifier
 from lightning_tl.command import main
 from lightning_tl.export import keras_file, onnx_file, safetensors_file
+from lightning_tl.export.export import export
 from lightning_tl.export.images import compared_images, run_images
 from lightning_tl.export.origin import find_origin
 from lightning_tl.export.plain_network import plain_network
@@ -165,6 +167,41 @@ def test_images_that_are_gone_are_asked_for(run: Path, tmp_path: Path) -> None:
     others = draw_images(tmp_path / "others", ["ant", "bee"])
     with pytest.raises(InputError, match="the data has other classes than the checkpoint, among them '"):
         compared_images(origin, (32, 32), root=str(others))
+
+
+def test_what_export_can_do_without_the_data_set_of_a_run(run: Path, tmp_path: Path) -> None:
+    """It has no --data.dataset, which other commands are to be given then."""
+    path = tmp_path / "best.ckpt"
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    content["datamodule_hyper_parameters"] |= {"dataset": "a.package.Images", "root": None}
+    torch.save(content, path)
+    output = tmp_path / "model.safetensors"
+    with (
+        pytest.warns(UserWarning, match=r"not imported on the word of a file: export .*--images with others .*--int8"),
+        pytest.raises(InputError, match="or --images with any images to compare on"),
+    ):
+        export(Request(str(path), "safetensors", output))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The checkpoint was trained on")
+        export(Request(str(path), "safetensors", output, images=[str(run.parent / "images")]))
+    assert "Images: unknown" in (tmp_path / "model.safetensors.md").read_text(encoding="utf-8")
+
+
+def test_links_are_written_through(run: Path, tmp_path: Path) -> None:
+    """The card's too; one whose file ends otherwise is refused, for runtimes go by that."""
+    link, words = tmp_path / "model.safetensors", ("best", "safetensors")
+    link.symlink_to("store/real.bin")
+    with pytest.raises(
+        InputError, match="output: a file of format safetensors ends in .safetensors. Received: .*real.bin"
+    ):
+        Request(*words, link).check()
+    link.unlink()
+    link.symlink_to("store/real.safetensors")
+    link.with_name("model.safetensors.md").symlink_to("card.md")
+    export(Request(str(run / "checkpoints" / "best.ckpt"), "safetensors", link))
+    assert link.is_symlink()
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"real.safetensors"}
+    assert (tmp_path / "card.md").read_text(encoding="utf-8").startswith("# model")
 
 
 def test_the_images_are_those_of_the_run(run: Path) -> None:

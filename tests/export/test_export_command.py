@@ -17,6 +17,8 @@ from lightning_tl.export.request import Request
     [
         (["--help"], 0, "usage: lightning-tl export [-h] --format"),
         (["best", "--format", "tflite", "--output", "m.onnx"], 2, "invalid choice: 'tflite'"),
+        (["", "--format", "pt2", "--output", "m.pt2"], 2, "CKPT: a path is needed; an unset shell variable gives"),
+        (["best", "--format", "pt2", "--output", "m.pt2", "--images", ""], 2, "images: a path is needed; an unset"),
         (["best", "--format", "pt2", "--output", "m.onnx"], 2, "a file of format pt2 ends in .pt2"),
     ],
 )

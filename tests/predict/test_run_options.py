@@ -2,14 +2,16 @@
 
 import io
 import sys
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
+import torch
 import yaml
-from predicting import go, predict, predict_here, rows
+from predicting import OPTIONS, go, predict, predict_here, rows
 
 from lightning_tl.command import main
 from lightning_tl.errors import InputError
@@ -109,3 +111,32 @@ def test_help_tells_what_a_path_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "A PATH is a file, a folder (all images below it, sorted), a quoted glob" in words
     assert "predictions.errors.csv" in words
     assert "--top_k TOP_K" in words
+
+
+def test_a_link_is_written_through(workplace: Path) -> None:
+    """What lies beside the output lies beside the file that it leads to."""
+    (workplace / "broken.png").write_bytes(b"")
+    (workplace / "store").mkdir()
+    (workplace / "link.csv").symlink_to("store/real.csv")
+    predict_here("photos/01.png", "broken.png", output="link.csv", cwd=workplace)
+    assert (workplace / "link.csv").is_symlink()
+    assert len(rows(workplace / "store" / "real.csv")) == 2
+    assert {path.name for path in (workplace / "store").iterdir()} == {"real.csv", "real.errors.csv"}
+    with pytest.raises(InputError, match="output: the file is there already"):
+        predict_here("photos", output="link.csv", cwd=workplace)
+    predict_here("photos", output="link.csv", overwrite=True, cwd=workplace)
+    assert len(rows(workplace / "store" / "real.csv")) == 12
+    assert {path.name for path in (workplace / "store").iterdir()} == {"real.csv"}
+
+
+def test_the_data_set_of_the_run_is_nothing_to_new_images(workplace: Path) -> None:
+    """Nor could it be given with PATHs; a prediction of the run's own images asks for it."""
+    content = torch.load(workplace / "best.ckpt", weights_only=True)
+    content["datamodule_hyper_parameters"] |= {"dataset": "a.package.Images", "root": None}
+    torch.save(content, workplace / "foreign.ckpt")
+    words, said = ("--ckpt_path", "foreign.ckpt", *OPTIONS), "The checkpoint was trained on 'a.package.Images'"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=said)
+        predict("photos/01.png", *words, "--output", "foreign.csv", cwd=workplace)
+    with pytest.warns(UserWarning, match=f"{said}.* give it again with --data.dataset and --data.dataset_args"):
+        predict(*words, cwd=workplace, code=2)
