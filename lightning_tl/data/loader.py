@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from lightning_tl.data.dataset import ImageDataset, Item, KeptImages
 from lightning_tl.data.options import DataOptions
-from lightning_tl.data.sampler import EpochSampler, FixedOrderSampler
+from lightning_tl.data.sampler import EpochSampler, FixedOrderSampler, LateSampler
+from lightning_tl.errors import InputError
 from lightning_tl.memory import give_back_freed_memory
 
 
@@ -22,19 +23,41 @@ class ResumableLoader(DataLoader[Item]):
     do not count. Set ``trainer`` before training.
     """
 
-    trainer: lightning.Trainer | None = None
+    trainer: lightning.Trainer
+    sampler: EpochSampler
 
     def state_dict(self) -> dict[str, Any]:
-        """``batches``: how many of the epoch have been trained on; 0 between epochs."""
-        if self.trainer is None:
-            return {"batches": 0}
-        done: int = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        return {"batches": done % int(self.trainer.num_training_batches)}
+        """``batches`` of the epoch that have been trained on, 0 where none is left, each of ``global_batch`` images."""
+        done = self._progress.processed
+        return {"batches": done % int(self.trainer.num_training_batches), "global_batch": self.sampler.global_batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Leave out those batches in the next iteration."""
-        if isinstance(self.sampler, EpochSampler):
-            self.sampler.skip(int(state_dict["batches"]))
+        """Leave out those batches in the next iteration.
+
+        Raises:
+            InputError: they were of another number of images than ours, so that others would be left out.
+        """
+        batches, ours = int(state_dict["batches"]), self.sampler.global_batch
+        theirs = int(state_dict.get("global_batch", ours))  # earlier checkpoints do not say
+        if batches and theirs != ours:
+            raise InputError(
+                f"data.batch_size: the checkpoint is from the middle of an epoch in steps of {theirs} images, all "
+                f"devices together, and the rest of it cannot be told in others. Received: {ours}; resume with a "
+                f"batch size and a number of devices that make {theirs}, or from a checkpoint between two epochs."
+            )
+        if theirs != ours and self._progress.processed:
+            self._end_epoch()
+        self.sampler.skip(batches)
+
+    @property
+    def _progress(self) -> Any:
+        """Lightning's count of the epoch's batches."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current
+
+    def _end_epoch(self) -> None:
+        """Have Lightning see that no batch is left, where all of the epoch's were fewer than ours are."""
+        for name in ("ready", "started", "processed", "completed"):
+            setattr(self._progress, name, max(len(self), getattr(self._progress, name)))
 
 
 def make_loader(
@@ -51,15 +74,16 @@ def make_loader(
         batch_size: of one device, in images.
         shuffle: in the order of the epoch, in a loader that can resume; else in the order of the data set.
         options: of the run.
-        trainer: that asks for it; without one there is one rank.
+        trainer: that asks for it; without one, the ranks are those of the processes that use the loader, and it cannot
+            resume in the middle of an epoch, as Lightning then warns.
     """
-    kind = ResumableLoader if shuffle else DataLoader
+    kind = ResumableLoader if shuffle and trainer else DataLoader
     kept = isinstance(dataset, KeptImages)
     workers = 0 if kept else options.num_workers  # copying a batch costs less than a process to do it
     loader = kind(
         dataset,
         batch_size=batch_size,
-        sampler=_sampler(dataset, batch_size, shuffle, options.seed, trainer),
+        sampler=_sampler(dataset, batch_size, shuffle, options, trainer),
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=KeptImages.collate if kept else None,
@@ -67,21 +91,26 @@ def make_loader(
         worker_init_fn=begin_worker,
     )
     if isinstance(loader, ResumableLoader):
+        assert trainer is not None
         loader.trainer = trainer
     return loader
 
 
 def _sampler(
-    dataset: ImageDataset | KeptImages, batch_size: int, shuffle: bool, seed: int, trainer: lightning.Trainer | None
+    dataset: ImageDataset | KeptImages,
+    batch_size: int,
+    shuffle: bool,
+    options: DataOptions,
+    trainer: lightning.Trainer | None,
 ) -> EpochSampler:
+    indices, seed = dataset.indices, options.seed
     if trainer is None:
-        return EpochSampler(dataset, dataset.indices, batch_size, shuffle=shuffle, seed=seed)
+        divisible = options.batch_size_is == "per_device"
+        return LateSampler(dataset, indices, batch_size, shuffle=shuffle, seed=seed, divisible=divisible)
     ranks, rank = trainer.world_size, trainer.global_rank
     if trainer.overfit_batches:  # type: ignore[attr-defined]  # set by a helper
-        return FixedOrderSampler(dataset, dataset.indices, batch_size, num_replicas=ranks, rank=rank)
-    sampler = EpochSampler(
-        dataset, dataset.indices, batch_size, shuffle=shuffle, seed=seed, num_replicas=ranks, rank=rank
-    )
+        return FixedOrderSampler(dataset, indices, batch_size, num_replicas=ranks, rank=rank)
+    sampler = EpochSampler(dataset, indices, batch_size, shuffle=shuffle, seed=seed, num_replicas=ranks, rank=rank)
     # On resuming, Lightning starts the workers before it tells the sampler the epoch.
     sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
     return sampler

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from lightning_tl.draws import epoch_order
+from lightning_tl.errors import InputError
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -45,8 +46,18 @@ class EpochSampler(DistributedSampler[int]):
         self.indices = indices
         self.batch_size = batch_size
         self._skipped_batches = 0
-        self.num_samples = sum(len(part) for part in self._parts(torch.arange(len(indices))))
         self.total_size = len(indices)
+        self.divide(num_replicas, rank)
+
+    @property
+    def global_batch(self) -> int:
+        """Images of all ranks in a step."""
+        return self.batch_size * self.num_replicas
+
+    def divide(self, num_replicas: int, rank: int) -> None:
+        """Deal out to so many ranks, of which this process is ``rank``."""
+        self.num_replicas, self.rank = num_replicas, rank
+        self.num_samples = sum(len(part) for part in self._parts(torch.arange(len(self.indices))))
 
     def skip(self, batches: int) -> None:
         """Leave out this rank's first batches in the next iteration only: resuming in the middle of an epoch.
@@ -72,12 +83,58 @@ class EpochSampler(DistributedSampler[int]):
 
     def _parts(self, order: Tensor) -> list[Tensor]:
         """This rank's part of every global batch."""
-        return [self._part(batch) for batch in torch.split(order, self.batch_size * self.num_replicas)]
+        return [self._part(batch) for batch in torch.split(order, self.global_batch)]
 
     def _part(self, batch: Tensor) -> Tensor:
         share = -(-len(batch) // self.num_replicas)
         part = batch[self.rank * share : (self.rank + 1) * share]
         return torch.cat([part, ~batch[-1:].expand(share - len(part))])
+
+
+class LateSampler(EpochSampler):
+    """An ``EpochSampler`` that learns when it is used how many ranks there are: as many as processes have joined.
+
+    For loaders that are made before there is a trainer. One that knew of a single rank would have every rank of a later
+    run train on the same batches, since Lightning leaves it alone as it does other ``EpochSampler``s.
+
+    Args:
+        dataset: only its length is used.
+        indices: as for ``EpochSampler``.
+        batch_size: per rank.
+        shuffle: as for ``EpochSampler``.
+        seed: of the run.
+        divisible: whether ``batch_size`` may be that of each of several ranks; else it is that of all together, which
+            the loader could no longer divide.
+
+    Raises:
+        InputError: in use, by several ranks of a batch size that is not divisible.
+    """
+
+    def __init__(
+        self, dataset: Sized, indices: Tensor, batch_size: int, *, shuffle: bool, seed: int, divisible: bool
+    ) -> None:
+        super().__init__(dataset, indices, batch_size, shuffle=shuffle, seed=seed)
+        self._divisible = divisible
+
+    def __len__(self) -> int:
+        self._join()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[int]:
+        self._join()
+        return super().__iter__()
+
+    def _join(self) -> None:
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        ranks = torch.distributed.get_world_size()
+        if ranks > 1 and not self._divisible:
+            raise InputError(
+                f"data.batch_size_is: a loader made before the trainer has all {self.batch_size} images of a global "
+                f"batch on one device, and the run has {ranks}. Received: global; give the trainer the data module "
+                "itself, or set data.batch_size_is to per_device."
+            )
+        self.divide(ranks, torch.distributed.get_rank())
 
 
 class FixedOrderSampler(EpochSampler, SequentialSampler):
