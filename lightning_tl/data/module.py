@@ -1,7 +1,7 @@
 """The data of a run as a Lightning data module."""
 
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lightning_tl.data.folder import Sample, list_images, listed
 from lightning_tl.data.images import SourceImages, decoded_when_needed
 from lightning_tl.data.loader import make_loader
 from lightning_tl.data.options import SPLIT_METHODS, BatchSizeIs, DataOptions
+from lightning_tl.data.plain import plain
 from lightning_tl.data.source import Source, open_source
 from lightning_tl.data.split import check_trainable
 from lightning_tl.data.split_file import write_split
@@ -83,16 +84,17 @@ class ImageFolderDataModule(LightningDataModule):
         cache_gb: float = 10.0,
     ) -> None:
         super().__init__()
-        root = None if root is None else os.fspath(root)  # a Path would not load from a checkpoint
-        split = os.fspath(split)
-        self.options = DataOptions(
+        given = (
             root, image_size, batch_size, batch_size_is, split, val_fraction, test_fraction, resize, antialias,
             on_bad_image, num_workers, seed, dataset, dataset_args or {}, cache, cache_folder, cache_gb,
         )  # fmt: skip
+        self.options = DataOptions(*plain(given))
         # A checkpoint is read from other folders too, where these paths would be none or others.
         root = None if root is None else str(Path(root).absolute())
+        split = self.options.split
         split = split if split in SPLIT_METHODS else str(Path(split).absolute())
         self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
+        self.hparams.update(plain(self.hparams))
         self._bad_images: tuple[BadImage, ...] = ()
 
     @property
@@ -104,6 +106,19 @@ class ImageFolderDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch, as ``batch_size_is`` has it; loaders made from then on have a new one.
+
+        Lightning's ``Tuner.scale_batch_size`` and ``BatchSizeFinder`` set it. Raises InputError below 1.
+        """
+        return self.options.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self.options = replace(self.options, batch_size=plain(batch_size))
+        self.hparams["batch_size"] = self.options.batch_size
 
     @property
     def device_batch_size(self) -> int:

@@ -4,14 +4,17 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from data_modules import Mean, flat, module, trainer
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.tuner import Tuner
 
 from lightning_tl.data import EpochSampler, ImageFolderDataModule
 from lightning_tl.draws import epoch_order
+from lightning_tl.errors import InputError
 
 Factory = Callable[..., Path]
 FAKE = "torchvision.datasets.FakeData"
@@ -85,6 +88,17 @@ def test_checkpoints_hold_paths_that_other_folders_know(
     assert module("images", split="keras").hparams["split"] == "keras"
 
 
+def test_checkpoints_hold_plain_values_where_others_were_given(root: Path, tmp_path: Path) -> None:
+    given = {"batch_size": np.int64(4), "seed": np.int64(3), "val_fraction": np.float64(0.5), "image_size": np.int32(8)}
+    runner = trainer(tmp_path)
+    runner.fit(Mean(), datamodule=module(root, cache_folder=tmp_path / "cache", **given))
+    runner.save_checkpoint(tmp_path / "last.ckpt")
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["datamodule_hyper_parameters"]
+    assert saved["cache_folder"] == str(tmp_path / "cache")
+    assert {name: saved[name] for name in given} == given
+    assert {type(saved[name]) for name in given} == {int, float}
+
+
 def test_it_can_be_sent_to_other_processes(root: Path) -> None:
     data = module(root)
     data.setup("fit")
@@ -99,10 +113,32 @@ class SaveSeen(Callback):
         torch.save(pl_module.seen, Path(trainer.default_root_dir) / f"{trainer.global_rank}.pt")
 
 
+@pytest.mark.parametrize("mode", ["power", "binsearch"])
+def test_lightnings_tuner_finds_a_batch_size_and_it_is_used(root: Path, tmp_path: Path, mode: str) -> None:
+    runner, data, model = trainer(tmp_path), module(root), Mean()
+    options = {"mode": mode, "init_val": 2, "max_trials": 3, "steps_per_trial": 1, "margin": 0.0}
+    assert Tuner(runner).scale_batch_size(model, datamodule=data, **options) == 8
+    assert (data.batch_size, data.options.batch_size, data.hparams["batch_size"]) == (8, 8, 8)
+    assert {len(batch) for batch in model.seen["fit"]} == {4, 8}, "it asks for loaders before it says the first size"
+    model.seen["fit"] = []
+    runner.fit(model, datamodule=data)
+    assert [len(batch) for batch in model.seen["fit"]] == [8, 8]
+
+
+def test_a_batch_size_that_is_set_is_checked(root: Path) -> None:
+    data = module(root)
+    with pytest.raises(InputError, match="data.batch_size must be an integer of at least 1. Received: 0"):
+        data.batch_size = 0
+    assert data.hparams["batch_size"] == data.batch_size == 4
+
+
 @pytest.mark.slow
-def test_two_ranks_together_see_what_one_process_sees(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attached", [True, False])
+def test_two_ranks_together_see_what_one_process_sees(root: Path, tmp_path: Path, attached: bool) -> None:
     options = {"devices": 2, "strategy": "ddp_spawn", "callbacks": [SaveSeen()], "num_sanity_val_steps": 0}
-    trainer(tmp_path, **options).fit(Mean(), datamodule=module(root))
+    data = module(root)
+    given = (data,) if attached else (data.train_dataloader(), data.val_dataloader())
+    trainer(tmp_path, **options).fit(Mean(), *given)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     alone = Mean()
     trainer(tmp_path, num_sanity_val_steps=0).fit(alone, datamodule=module(root, batch_size=8))
