@@ -79,8 +79,15 @@ class KerasAdam(torch.optim.Adam):
             group["steps"] += 1
             correction = 1.0 - group["betas"][1] ** group["steps"]
             group["eps"] = group["epsilon_hat"] / correction**0.5
-        super().step()
+        _adam_step(self)
         return loss
+
+
+def _adam_step(optimizer: torch.optim.Adam) -> None:
+    """torch's update alone: from the first Adam of a process on, ``Adam.step`` itself calls the hooks of a step."""
+    step = torch.optim.Adam.step
+    update = step.__wrapped__ if getattr(step, "hooked", False) else step  # type: ignore[attr-defined]
+    update(optimizer)
 
 
 def _choose_pass(group: dict[str, Any]) -> None:

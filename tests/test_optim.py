@@ -39,6 +39,23 @@ def test_hundred_steps_equal_the_formula(options: dict[str, bool], scale: float)
     torch.testing.assert_close(run(KerasAdam, gradients, **options), reference(gradients, 1e-3), rtol=1e-12, atol=1e-16)
 
 
+@pytest.mark.parametrize("beside_another", [False, True])
+def test_hooks_of_a_step_are_called_once(beside_another: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch puts the calls around a class's step when it makes the first optimizer of that class."""
+    step: Any = torch.optim.Adam.step  # of a process that has made none, whatever other tests have
+    monkeypatch.setattr(torch.optim.Adam, "step", step.__wrapped__ if hasattr(step, "hooked") else step)
+    parameter, calls = torch.nn.Parameter(torch.zeros(1)), []
+    if beside_another:
+        torch.optim.Adam([parameter])
+    optimizer = KerasAdam([parameter])
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    parameter.grad = torch.ones(1)
+    optimizer.step()
+    assert calls == ["before", "after"]
+    torch.testing.assert_close(parameter.detach(), torch.tensor([-1e-3]))
+
+
 @pytest.mark.parametrize(
     ("options", "fused"),
     [
