@@ -84,6 +84,18 @@ class RunProgressBar(RichProgressBar):
             place = self._get_train_description(trainer.current_epoch).strip()
             print(f"{place}: {', '.join([*shown, f'{self.images_per_second:.0f} images/s'])}", flush=True)
 
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop the clock: the speed is that of training, also where it goes on after a validation."""
+        if self._clock and not trainer.sanity_checking:
+            self._seconds += time.perf_counter() - self._clock
+        super().on_validation_start(trainer, pl_module)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start it again."""
+        super().on_validation_end(trainer, pl_module)
+        if not trainer.sanity_checking:
+            self._clock = time.perf_counter()
+
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin to count."""
         self._begin()

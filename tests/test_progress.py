@@ -2,21 +2,24 @@
 
 import io
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rich
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from training import draw_images, make_data, make_model, make_trainer
 
 from lightning_tl.cli import _has_bar
 from lightning_tl.progress import RunProgressBar, phase_table
 
 
-def fit(folder: Path, bar: RunProgressBar) -> None:
+def fit(folder: Path, bar: RunProgressBar, *callbacks: Callback, **options: Any) -> None:
     data = make_data(draw_images(folder / "images"))
+    options = {"callbacks": [bar, *callbacks], "enable_progress_bar": True, **options}
     try:
-        make_trainer(folder, callbacks=[bar], enable_progress_bar=True).fit(make_model(data), data)
+        make_trainer(folder, **options).fit(make_model(data), data)
     finally:
         rich.reconfigure()  # Lightning's bar makes its console that of the process
 
@@ -40,6 +43,27 @@ def test_a_log_file_gets_a_line_an_epoch(tmp_path: Path, capsys: pytest.CaptureF
     form = rf"train_loss {number}, train_accuracy {number}, val_loss {number}, val_accuracy {number}, \d+ images/s"
     places = [line.partition(":")[0] for line in lines if re.fullmatch(rf"\w+ \d/2: {form}", line)]
     assert places == ["head 1/2", "head 2/2", "finetune 1/2", "finetune 2/2"], lines
+
+
+class SlowValidation(Callback):
+    """A minute of the bar's clock for each batch."""
+
+    def __init__(self, clock: pytest.MonkeyPatch) -> None:
+        self.minutes = 0
+        real = time.perf_counter
+        clock.setattr("lightning_tl.progress.time.perf_counter", lambda: real() + 60 * self.minutes)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.minutes += 1
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_the_speed_is_that_of_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: int) -> None:
+    bar, slow = RunProgressBar(), SlowValidation(monkeypatch)
+    fit(tmp_path, bar, slow, val_check_interval=interval)
+    assert slow.minutes >= 4 // interval
+    assert bar._images == 24
+    assert bar._seconds < 60
 
 
 def test_the_table_has_a_row_a_phase_and_takes_names_as_text() -> None:
