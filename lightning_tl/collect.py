@@ -45,6 +45,7 @@ class PredictionFile(Callback):
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write them."""
         if trainer.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)  # of a fit that has left nothing in its run folder
             torch.save(self._batches, self.path)
             self._batches = []
 

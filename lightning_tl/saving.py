@@ -216,7 +216,12 @@ class LastCheckpoint(Checkpoint):
         raise SIGTERMException(f"ended by SIGTERM{after}")
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        """Flush the logs, keep the checkpoint before unless it was found damaged, write this one."""
+        """Flush the logs, keep the checkpoint before unless it was found damaged, write this one.
+
+        Not of a ``fast_dev_run``, for which Lightning turns off its own callbacks that save, but not this one.
+        """
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning at run time
+            return
         for logger in trainer.loggers:
             logger.save()
         if trainer.is_global_zero and self._last_is_whole:

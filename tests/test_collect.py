@@ -53,6 +53,15 @@ def test_spawned_processes_leave_the_model_with_the_weights_that_have_predicted(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_spawned_processes_make_the_folder_where_nothing_has_been_left_yet(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images", count=5))
+    trainer = make_trainer(tmp_path, strategy="ddp_spawn", devices=1)
+    folder = tmp_path / "runs" / "new"
+    predictions = predict_all(trainer, make_model(data), folder, dataloaders=[data.val_dataloader()])
+    assert len(predictions.index) == 3
+    assert list(folder.iterdir()) == []
+
+
 class ToldToEnd(Callback):
     """The process is told to end before a batch."""
 

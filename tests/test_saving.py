@@ -152,3 +152,13 @@ def test_a_run_that_was_stopped_in_an_epoch_goes_on_in_it(fit: Fit, images: Path
     trainer.fit(resumed, data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
     assert rest.losses == recorder.losses[steps // 3 :]
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
+
+
+def test_a_fast_dev_run_leaves_the_last_checkpoint_alone(images: Path, tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+    last.write_text("a run's")
+    data = make_data(images)
+    callbacks = [LastCheckpoint(tmp_path, every_n_steps=1)]
+    make_trainer(tmp_path, callbacks=callbacks, enable_checkpointing=True, fast_dev_run=2).fit(make_model(data), data)
+    assert last.read_text() == "a run's"
+    assert not list(tmp_path.glob("*previous*"))
