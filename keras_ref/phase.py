@@ -24,7 +24,7 @@ class Phase:
             (``torch.optim.lr_scheduler.ReduceLROnPlateau``).
         scheduler_args: further arguments of the scheduler, for example ``{"patience": 2, "factor": 0.5}``.
         early_stopping: ``monitor`` (default ``val_loss``), ``patience`` (3), ``min_delta`` (0.0) and ``mode``
-            (min); ends the phase, not the run.
+            (max for accuracies and F1, else min); ends the phase, not the run.
         start_from: ``last`` weights of the phase before, or its ``best`` (lowest validation loss).
         scale_lr: ``none``, ``linear`` or ``sqrt``. differs: all the same on the one device here.
 

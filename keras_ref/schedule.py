@@ -8,6 +8,14 @@ import keras
 from keras_ref.errors import InputError
 from keras_ref.phase import Phase
 
+HIGHER_IS_BETTER = ("accuracy", "f1")
+"""How names of metrics end that are to rise."""
+
+
+def better_mode(monitor: str) -> str:
+    """``max`` or ``min``, what a metric of this name is to become; Keras knows it of its own metrics alone."""
+    return "max" if monitor.endswith(HIGHER_IS_BETTER) else "min"
+
 
 def build_scheduler(phase: Phase) -> list[Any]:
     """The callback that sets the learning rate of ``phase`` after each epoch; none for a constant rate.
@@ -38,7 +46,8 @@ def build_early_stopping(phase: Phase) -> list[Any]:
     """
     if phase.early_stopping is None:
         return []
-    defaults = {"monitor": "val_loss", "patience": 3, "min_delta": 0.0, "mode": "min"}
+    monitor = str(phase.early_stopping.get("monitor", "val_loss"))
+    defaults = {"monitor": monitor, "patience": 3, "min_delta": 0.0, "mode": better_mode(monitor)}
     unknown = sorted(set(phase.early_stopping) - set(defaults))
     if unknown:
         raise InputError(
@@ -67,7 +76,7 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras
 
     Args:
         monitor: key of the epoch's logs.
-        mode: min or max.
+        mode: min or max; without it, what the name of ``monitor`` asks for.
         factor: of the learning rate, below 1.
         patience: bad epochs that are forgiven.
         threshold: what counts as better, a fraction of the best value (``rel``) or a difference (``abs``).
@@ -80,7 +89,7 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras
     def __init__(
         self,
         monitor: str = "val_loss",
-        mode: str = "min",
+        mode: str | None = None,
         factor: float = 0.1,
         patience: int = 10,
         threshold: float = 1e-4,
@@ -91,7 +100,7 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras
     ) -> None:
         super().__init__(
             monitor=monitor,
-            mode=mode,
+            mode=mode or better_mode(monitor),
             factor=factor,
             patience=patience + 1,
             cooldown=cooldown + 1 if cooldown else 0,

@@ -8,12 +8,20 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase
 
+HIGHER_IS_BETTER = ("accuracy", "f1")
+"""How names of metrics end that are to rise."""
+
+
+def better_mode(monitor: str) -> str:
+    """``max`` or ``min``, what a metric of this name is to become; torch and Lightning would minimise an accuracy."""
+    return "max" if monitor.endswith(HIGHER_IS_BETTER) else "min"
+
 
 def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None:
     """Lightning's scheduler config for ``phase``, stepped after each epoch; None for a constant rate.
 
     ``plateau`` watches ``val_loss`` (``scheduler_args: {monitor: ...}`` for another) and defaults to patience 10
-    and factor 0.1, which are torch's defaults and Keras' too.
+    and factor 0.1, which are torch's defaults and Keras' too, and to the mode that the metric's name asks for.
 
     Raises:
         InputError: arguments that the scheduler does not take.
@@ -24,6 +32,7 @@ def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None
         if phase.scheduler == "cosine":
             return {"scheduler": CosineAnnealingLR(optimizer, **{"T_max": phase.epochs, **options})}
         if phase.scheduler == "plateau":
+            options = {"mode": better_mode(monitor), **options}
             return {"scheduler": ReduceLROnPlateau(optimizer, **options), "monitor": monitor, "strict": False}
     except (TypeError, ValueError) as error:
         raise InputError(

@@ -9,13 +9,15 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase
+from lightning_tl.schedule import better_mode
 
 
 class PhaseStopping:
     """Lightning's ``EarlyStopping``, asked for its decision only.
 
     Args:
-        phase: ``early_stopping`` has the arguments; without them it never stops.
+        phase: ``early_stopping`` has the arguments; without them it never stops. Without ``mode``, accuracies and F1
+            are to rise, and everything else to fall.
 
     Raises:
         InputError: arguments that EarlyStopping does not take.
@@ -59,8 +61,9 @@ class PhaseStopping:
 
 
 def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
+    monitor = str(options.get("monitor", "val_loss"))
     try:
-        return EarlyStopping(**{"monitor": "val_loss", **options})
+        return EarlyStopping(**{"monitor": monitor, "mode": better_mode(monitor), **options})
     except (TypeError, MisconfigurationException) as error:
         raise InputError(
             f"phases: {phase}: early_stopping takes the arguments of Lightning's EarlyStopping. "

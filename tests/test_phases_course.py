@@ -8,6 +8,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from training import PHASES, Fit, phased
 
+from lightning_tl.phase import Phase
+from lightning_tl.schedule import build_scheduler
+from lightning_tl.stopping import PhaseStopping
+
 
 def test_early_stopping_ends_the_phase_and_shortens_the_run(fit: Fit) -> None:
     stop = {"monitor": "val_loss", "patience": 1, "min_delta": 100.0}
@@ -24,6 +28,27 @@ def test_early_stopping_in_the_last_phase_ends_the_run(fit: Fit) -> None:
     _, trainer, recorder = fit(phases)
     assert len(recorder.epochs) == 4
     assert trainer.current_epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ({}, "min"),
+        ({"monitor": "val_loss"}, "min"),
+        ({"monitor": "val_accuracy"}, "max"),
+        ({"monitor": "val_f1"}, "max"),
+        ({"monitor": "val_accuracy", "mode": "min"}, "min"),
+        ({"monitor": "val_loss", "mode": "max"}, "max"),
+    ],
+    ids=str,
+)
+def test_what_is_monitored_is_to_become_better(options: dict[str, Any], mode: str) -> None:
+    phase = Phase("head", 1, 1e-3, scheduler="plateau", scheduler_args=options, early_stopping=options)
+    stopper = PhaseStopping(phase)._stopper
+    scheduler = build_scheduler(torch.optim.SGD([torch.zeros(1)]), phase)
+    assert stopper is not None
+    assert scheduler is not None
+    assert stopper.mode == scheduler["scheduler"].mode == mode
 
 
 def test_a_phase_can_start_from_the_best_weights_of_the_one_before(fit: Fit) -> None:

@@ -51,9 +51,12 @@ SCHEDULES = (
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"patience": 1, "factor": 0.5}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"patience": 0, "factor": 0.5, "cooldown": 2}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"patience": 0, "threshold_mode": "abs", "threshold": 0.05}},
+    {**PHASE, "scheduler": "plateau", "scheduler_args": {"monitor": "val_accuracy", "patience": 2}},
     {**PHASE, "early_stopping": {"patience": 2}},
     {**PHASE, "early_stopping": {}},
     {**PHASE, "early_stopping": {"patience": 3, "min_delta": 0.15}},
+    {**PHASE, "early_stopping": {"monitor": "val_f1", "patience": 4}},
+    {**PHASE, "early_stopping": {"monitor": "val_accuracy", "mode": "min", "patience": 4}},
 )
 QUESTIONS: dict[str, Any] = {
     "augment": AUGMENT,

@@ -77,7 +77,7 @@ def schedule(phase: Phase, losses: list[float]) -> dict[str, Any]:
     for epoch, value in enumerate(losses[: phase.epochs]):
         callbacks.on_epoch_begin(epoch)
         rates.append(float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
-        callbacks.on_epoch_end(epoch, {"val_loss": value})
+        callbacks.on_epoch_end(epoch, dict.fromkeys(("val_loss", "val_accuracy", "val_f1"), value))
         if model.stop_training:
             break
     return {"rates": rates, "epochs": len(rates)}

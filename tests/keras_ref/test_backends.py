@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from torchmetrics.classification import MulticlassF1Score
 
 from lightning_tl.augment import from_config
 from lightning_tl.head import linear_head, weighted_loss
 from lightning_tl.phase import Phase
 from lightning_tl.schedule import build_scheduler
+from lightning_tl.stopping import PhaseStopping
 
 AUGMENTATION_TOLERANCE = 2e-3
 """On [0, 255]: float32 coordinates of sides up to 24 are exact to 2e-6 pixels, neighbours differ by up to 255."""
@@ -98,7 +98,7 @@ def test_the_loss_of_a_prediction_is_that_of_validation_also_where_keras_clips(k
     assert found[-1][1] == pytest.approx(worst, rel=1e-4)
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_learning_rates_are_those_of_torch(keras_side: Any, number: int, ref_questions: Any) -> None:
     phase = Phase(**ref_questions["schedules"][number])
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=phase.lr)
@@ -114,10 +114,10 @@ def test_learning_rates_are_those_of_torch(keras_side: Any, number: int, ref_que
     np.testing.assert_allclose(received, rates, rtol=1e-5, atol=1e-9)  # Keras keeps the rate in float32
 
 
-@pytest.mark.parametrize("number", range(5, 8))
+@pytest.mark.parametrize("number", range(6, 11))
 def test_early_stopping_decides_as_lightning_does(keras_side: Any, number: int, ref_questions: Any) -> None:
-    options = ref_questions["schedules"][number]["early_stopping"]
-    stopper = EarlyStopping(**{"monitor": "val_loss", **options})
+    stopper = PhaseStopping(Phase(**ref_questions["schedules"][number]))._stopper
+    assert stopper is not None
     decisions = [stopper._evaluate_stopping_criteria(torch.tensor(loss))[0] for loss in ref_questions["losses"]]
     assert True in decisions
     assert keras_side.answers["schedules"][number]["epochs"] == decisions.index(True) + 1
