@@ -84,7 +84,7 @@ class KerasAdam(torch.optim.Adam):
 
 
 def _adam_step(optimizer: torch.optim.Adam) -> None:
-    """torch's update alone: from the first Adam of a process on, ``Adam.step`` itself calls the hooks of a step."""
+    """The update alone: from the first Adam of a process on, ``Adam.step`` itself calls the hooks of a step."""
     step = torch.optim.Adam.step
     update = step.__wrapped__ if getattr(step, "hooked", False) else step  # type: ignore[attr-defined]
     update(optimizer)

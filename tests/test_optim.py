@@ -41,7 +41,7 @@ def test_hundred_steps_equal_the_formula(options: dict[str, bool], scale: float)
 
 @pytest.mark.parametrize("beside_another", [False, True])
 def test_hooks_of_a_step_are_called_once(beside_another: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch puts the calls around a class's step when it makes the first optimizer of that class."""
+    """The calls come around a class's step when torch makes the first optimizer of that class."""
     step: Any = torch.optim.Adam.step  # of a process that has made none, whatever other tests have
     monkeypatch.setattr(torch.optim.Adam, "step", step.__wrapped__ if hasattr(step, "hooked") else step)
     parameter, calls = torch.nn.Parameter(torch.zeros(1)), []
