@@ -22,8 +22,8 @@ class Phase:
         scheduler: ``none``, ``cosine`` (to zero over the phase's epochs, stepped each epoch) or ``plateau``
             (``torch.optim.lr_scheduler.ReduceLROnPlateau``).
         scheduler_args: further arguments of the scheduler, for example ``{"patience": 2, "factor": 0.5}``.
-        early_stopping: arguments of Lightning's ``EarlyStopping`` (``monitor`` defaults to ``val_loss``); ends
-            the phase, not the run.
+        early_stopping: arguments of Lightning's ``EarlyStopping`` (``monitor`` defaults to ``val_loss``, ``mode`` to
+            what that metric is to become: ``max`` of accuracy and F1); ends the phase, not the run.
         start_from: ``last`` weights of the phase before, or its ``best`` (lowest validation loss).
         scale_lr: ``none``, the rate as given on any number of devices; ``linear``, times the number of devices
             (Goyal et al., arXiv:1706.02677), or ``sqrt``, times its root: for batches that grow with the devices.

@@ -231,7 +231,7 @@ class PhasedFinetuning(Callback):
 
     def _check_validation(self, trainer: lightning.Trainer) -> None:
         """Refuse a trainer without validation where a phase waits for one."""
-        if trainer.limit_val_batches != 0:  # type: ignore[attr-defined]  # set by Lightning at run time
+        if trainer.limit_val_batches != 0:
             return
         for number, phase in enumerate(self.phases):
             waits = {

@@ -30,7 +30,7 @@ def test_the_python_api_of_the_readme_runs(tmp_path: Path) -> None:
     (code,) = blocks(ROOT / "README.md", "python")
     for old, new in (
         ('"path/to/images", image_size=160', '"images", image_size=32, num_workers=0'),
-        ('weights="imagenet",', 'weights="none", image_size=32,'),
+        ('weights="imagenet",\n    image_size=160', 'weights="none",\n    image_size=32'),
         ("epochs=5", "epochs=1"),
     ):
         assert old in code
