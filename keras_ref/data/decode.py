@@ -105,11 +105,22 @@ def _decode(data: bytes) -> Pixels:
     file = _opened(data)
     if file.height * file.width > MAX_PIXELS:
         raise ValueError(f"it declares {file.width} x {file.height} pixels, more than {MAX_PIXELS}")
-    upright = ImageOps.exif_transpose(file)
-    if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut at 255
-        grey = (np.asarray(upright).astype(np.int32) >> 8).astype(np.uint8)
+    _turn_upright(file)
+    if file.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut at 255
+        grey = (np.asarray(file).astype(np.int32) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(upright.convert("RGB"))
+    return np.array(file.convert("RGB"))
+
+
+def _turn_upright(file: ImageFile.ImageFile) -> None:
+    """Decode, and apply EXIF's orientation. Where that makes no sense the image stays as it is."""
+    file.load()
+    try:
+        ImageOps.exif_transpose(file, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises anything from SyntaxError to struct.error on broken EXIF
+        return
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:

@@ -143,6 +143,26 @@ def test_orientation_is_applied_alike(tmp_path: Path, orientation: int) -> None:
     np.testing.assert_array_equal(theirs.decode_image(tmp_path / "x.jpg"), expected)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, of the last of these
+@pytest.mark.parametrize("exif", [b"junk", b"Exif\0\0XXXXXXXXXXXXXXXX", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_broken_exif_turns_and_refuses_nothing_on_either_side(tmp_path: Path, suffix: str, exif: bytes) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (3, 4, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    Image.fromarray(pixels).save(tmp_path / f"x{suffix}", exif=exif)
+    expected = ours.decode_image(tmp_path / f"x{suffix}").permute(1, 2, 0)
+    np.testing.assert_array_equal(theirs.decode_image(tmp_path / f"x{suffix}"), expected)
+
+
+def test_memory_that_runs_out_over_exif_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    monkeypatch.setattr("PIL.Image.Image.getexif", full)
+    with pytest.raises(InputError, match="there is not enough memory to decode it"):
+        theirs.decode_image(tmp_path / "x.png")
+
+
 def test_photographs_give_the_same_pixels(assets: Path) -> None:
     paths = [
         *sorted((assets / "data" / "flowers").rglob("*.jpg"))[::100],
