@@ -65,7 +65,7 @@ def build_classifier(
 
     x = inputs["image"]
     for position, item in enumerate(config.augment):
-        layer = from_config(item)
+        layer = from_config(item, shared)
         if shared:
             layer = Injected(layer, name=f"injected_{position}")
             x = layer(x, uniforms(f"augment_{position}", draws.AUGMENT + position, layer.draws))

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from keras_ref.errors import InputError
-from keras_ref.options import DataConfig, ModelConfig, check, whole
+from keras_ref.options import DataConfig, ModelConfig, check, number, whole
 from keras_ref.phase import Phase, make_phases
 from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING, check_trainer
 
@@ -48,6 +48,20 @@ class Config:
         check(isinstance(self.pictures, bool), "pictures", "true or false", self.pictures)
         one_by_one = self.draws == "keras" or not self.model.fused or len(self.model.augment) < 2
         check(one_by_one, "model.fused", "false with keras.draws shared (Keras resamples one by one)", True)
+        if self.draws == "shared":
+            self._check_saturation()
+
+    def _check_saturation(self) -> None:
+        """From 0.5 on, where saturation is scaled up, Keras goes beyond full colour and lightning_tl ends there."""
+        for item in self.model.augment:
+            arguments = item.get("init_args") if isinstance(item, Mapping) else None
+            factor = arguments.get("saturation_factor") if isinstance(arguments, Mapping) else None
+            ends: Sequence[Any] = factor if isinstance(factor, Sequence) else (factor,)
+            same = factor is None or all(number(end) and 0 <= end <= 0.5 for end in ends)
+            wanted = (
+                "with keras.draws shared a pair inside [0, 0.5], such as [0.2, 0.5] (Keras does not end at full colour)"
+            )
+            check(same, "model.augment: saturation_factor", wanted, factor)
 
     def to_yaml(self) -> str:
         """The config in the form that ``read_config`` and ``lightning-tl`` read."""
@@ -77,6 +91,8 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
     for key, text in (overrides or {}).items():
         _set(values, key, _parse(text, f"--{key}"))
     _check_keys(values, "", [*_BLOCKS, *_IGNORED])
+    resumed = values.get("ckpt_path")
+    check(resumed is None, "ckpt_path", "null (keras_ref cannot resume; start a new run)", resumed)
     trainer, keras_block = values.get("trainer") or {}, values.get("keras") or {}
     _check_keys(keras_block, "keras.", ["draws"])
     _check_keys(trainer, "trainer.", [*HARMLESS, *NEUTRAL, *DEVICES, *WATCHING, "max_epochs"])

@@ -57,11 +57,12 @@ def class_weight_dict(weights: Mapping[str, float] | None, class_names: Sequence
     """
     if not weights:
         return None
+    weights = {str(name): weight for name, weight in weights.items()}  # YAML reads a class called 0 as a number
     unknown = sorted(set(weights) - set(class_names))
     if unknown:
         raise InputError(f"class_weights: no such class: {', '.join(unknown)}. Classes: {', '.join(class_names)}.")
     if any(weight < 0 for weight in weights.values()):
-        raise InputError(f"class_weights: weights must not be negative. Received: {dict(weights)}.")
+        raise InputError(f"class_weights: weights must not be negative. Received: {weights}.")
     return {label: float(weights.get(name, 1.0)) for label, name in enumerate(class_names)}
 
 

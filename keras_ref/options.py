@@ -50,13 +50,16 @@ class ModelConfig:
         check(self.backbone in known, "model.backbone", f"MobileNetV2 ({', '.join(known)})", self.backbone)
         check(self.convention in ("auto", "keras"), "model.convention", "auto or keras", self.convention)
         check(
-            _number(self.dropout) and 0 <= self.dropout < 1,
+            number(self.dropout) and 0 <= self.dropout < 1,
             "model.dropout",
             "a fraction in [0, 1)",
             self.dropout,
         )
         smoothing = self.label_smoothing
-        check(_number(smoothing) and 0 <= smoothing < 1, "model.label_smoothing", "a share in [0, 1)", smoothing)
+        check(number(smoothing) and 0 <= smoothing < 1, "model.label_smoothing", "a share in [0, 1)", smoothing)
+        weights = self.class_weights
+        weighed = weights is None or (isinstance(weights, Mapping) and all(map(number, weights.values())))
+        check(weighed, "model.class_weights", "null, or a number for each class named", weights)
         unknown = sorted(set(self.backbone_args or {}) - ({"width_mult"} if self.backbone == BACKBONE else set()))
         check(not unknown, "model.backbone_args", f"nothing but width_mult of {BACKBONE}", unknown)
         alike = all(_divisible(int(filters * self.alpha)) == _divisible(filters * self.alpha) for filters in FILTERS)
@@ -109,8 +112,10 @@ class DataConfig:
         check(kind, "data.batch_size_is", f"one of {', '.join(BATCH_SIZES)}", self.batch_size_is)
         check(whole(self.num_workers, 0), "data.num_workers", "0 or more", self.num_workers)
         check(self.resize in RESIZE_MODES, "data.resize", f"one of {', '.join(RESIZE_MODES)}", self.resize)
+        check(isinstance(self.antialias, bool), "data.antialias", "true or false", self.antialias)
         check(self.on_bad_image in ("error", "skip"), "data.on_bad_image", "error or skip", self.on_bad_image)
-        method = self.split in SPLIT_METHODS or Path(self.split).suffix == ".csv"
+        named = isinstance(self.split, str)
+        method = named and (self.split in SPLIT_METHODS or Path(self.split).suffix == ".csv")
         check(method, "data.split", "stratified, keras or a .csv file", self.split)
         self._check_fractions()
 
@@ -126,9 +131,9 @@ class DataConfig:
 
     def _check_fractions(self) -> None:
         val, test = self.val_fraction, self.test_fraction
-        check(_number(val) and 0 < val < 1, "data.val_fraction", "a number above 0 and below 1", val)
+        check(number(val) and 0 < val < 1, "data.val_fraction", "a number above 0 and below 1", val)
         check(
-            _number(test) and 0 <= test < 1 - val,
+            number(test) and 0 <= test < 1 - val,
             "data.test_fraction",
             "0 or more, leaving some to train on,",
             test,
@@ -136,7 +141,8 @@ class DataConfig:
         check(not (self.split == "keras" and test), "data.test_fraction", "0 with data.split keras", test)
 
 
-def _number(value: object) -> bool:
+def number(value: object) -> bool:
+    """Whether ``value`` is a number, no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

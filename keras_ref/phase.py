@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from keras_ref.errors import InputError
+from keras_ref.options import number, whole
 
 ADAM = "lightning_tl.optim.KerasAdam"
 """The class path under which a config asks for what is Keras' own Adam."""
@@ -44,11 +45,12 @@ class Phase:
     scale_lr: Literal["none", "linear", "sqrt"] = "none"
 
     def __post_init__(self) -> None:
-        _check(bool(self.name) and "/" not in self.name, "name", "a name without slash", self.name)
-        _check(isinstance(self.epochs, int) and self.epochs >= 1, "epochs", "at least 1 epoch", self.epochs)
-        _check(isinstance(self.lr, (int, float)) and self.lr > 0, "lr", "a learning rate above 0", self.lr)
+        named = isinstance(self.name, str) and bool(self.name) and "/" not in self.name
+        _check(named, "name", "a name without slash (a number in quotes)", self.name)
+        _check(whole(self.epochs, 1), "epochs", "at least 1 epoch", self.epochs)
+        _check(number(self.lr) and self.lr > 0, "lr", "a learning rate above 0", self.lr)
         layers = self.unfreeze_last
-        _check(layers == "all" or (isinstance(layers, int) and layers >= 0), "unfreeze_last", "0 or more", layers)
+        _check(layers == "all" or whole(layers, 0), "unfreeze_last", "0 or more", layers)
         _check(
             self.scheduler in ("none", "cosine", "plateau"),
             "scheduler",
@@ -62,8 +64,11 @@ class Phase:
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
             _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
-        optimizer = self.optimizer if isinstance(self.optimizer, str) else self.optimizer.get("class_path")
+        given = self.optimizer
+        optimizer = given.get("class_path") if isinstance(given, Mapping) else given
         _check(optimizer == ADAM, "optimizer", f"{ADAM}, the only one that Keras has too,", optimizer)
+        arguments = given.get("init_args") if isinstance(given, Mapping) else None
+        _check(arguments is None or isinstance(arguments, Mapping), "optimizer: init_args", "a mapping", arguments)
 
     @property
     def optimizer_args(self) -> dict[str, Any]:
@@ -75,13 +80,15 @@ def make_phases(phases: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     """Phases from mappings.
 
     Raises:
-        InputError: no phase, an unknown key, a missing one, or two phases of one name.
+        InputError: no phase, no list of mappings, an unknown key, a missing one, or two phases of one name.
     """
     if not phases:
         raise InputError(
             "phases: none given. Give at least one, for example [{name: head, epochs: 5, lr: 1.0e-3}, "
             "{name: finetune, epochs: 5, lr: 1.0e-5, unfreeze_last: 20}]."
         )
+    listed = isinstance(phases, Sequence) and all(isinstance(phase, Mapping) for phase in phases)
+    _check(listed, "the list", "one mapping a phase, as {name: head, epochs: 5, lr: 1.0e-3},", phases)
     made = tuple(_from_mapping(phase) for phase in phases)
     names = [phase.name for phase in made]
     if len(set(names)) < len(names):

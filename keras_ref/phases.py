@@ -14,6 +14,7 @@ from keras_ref.data.dataset import Batches, TrainBatches, numpy_order, shared_or
 from keras_ref.errors import InputError
 from keras_ref.head import class_weight_dict, make_loss
 from keras_ref.metrics import MacroF1
+from keras_ref.options import number
 from keras_ref.phase import Phase
 from keras_ref.recorder import Recorder
 from keras_ref.schedule import build_early_stopping, build_scheduler
@@ -82,14 +83,18 @@ def build_optimizer(phase: Phase) -> Any:
     """A fresh Adam.
 
     Raises:
-        InputError: arguments that neither Keras nor torch has in common.
+        InputError: arguments that neither Keras nor torch has in common, or that are no numbers.
     """
     names: Mapping[str, Sequence[str]] = {"betas": ("beta_1", "beta_2"), "eps": ("epsilon",)}
     options: dict[str, float] = {}
     for key, value in phase.optimizer_args.items():
         if key not in names:
             raise InputError(f"phases: {phase.name}: optimizer takes {', '.join(names)} here. Received: {key}.")
-        options |= zip(names[key], value if key == "betas" else (value,), strict=True)
+        numbers = value if key == "betas" else (value,)
+        if not isinstance(numbers, Sequence) or len(numbers) != len(names[key]) or not all(map(number, numbers)):
+            wanted = "two numbers" if key == "betas" else "a number"
+            raise InputError(f"phases: {phase.name}: optimizer: {key} is {wanted}. Received: {value!r}.")
+        options |= zip(names[key], numbers, strict=True)
     return keras.optimizers.Adam(learning_rate=phase.lr, **options)
 
 

@@ -25,7 +25,7 @@ def build_scheduler(phase: Phase) -> list[Any]:
     Raises:
         InputError: arguments that the scheduler does not take.
     """
-    options = dict(phase.scheduler_args)
+    options = dict(phase.scheduler_args or {})
     try:
         if phase.scheduler == "cosine":
             return [_cosine(phase, **options)]

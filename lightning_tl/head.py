@@ -78,13 +78,14 @@ def class_weight_tensor(weights: Mapping[str, float] | None, class_names: Sequen
     Raises:
         InputError: a name that is no class, or a negative weight.
     """
-    weights = dict(weights or {})
+    # YAML reads a class called 0 as a number.
+    weights = {str(name): float(weight) for name, weight in (weights or {}).items()}
     unknown = sorted(set(weights) - set(class_names))
     if unknown:
         raise InputError(f"class_weights: no such class: {', '.join(unknown)}. Classes: {', '.join(class_names)}.")
     if any(weight < 0 for weight in weights.values()):
         raise InputError(f"class_weights: weights must not be negative. Received: {weights}.")
-    return torch.tensor([float(weights.get(name, 1.0)) for name in class_names])
+    return torch.tensor([weights.get(name, 1.0) for name in class_names])
 
 
 def weighted_loss(

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,9 @@ def test_loss_divides_by_the_number_of_samples_as_keras_does() -> None:
 
 def test_class_weights_by_name() -> None:
     assert class_weight_tensor({"b": 3.0}, ["a", "b"]).tolist() == [1.0, 3.0]
+    assert class_weight_tensor({0: np.float32(0.5)}, ["0", "1"]).tolist() == [0.5, 1.0]  # YAML's {0: 0.5}
+    with pytest.raises(InputError, match="no such class: 7. Classes: 0, 1"):
+        class_weight_tensor({7: 1.0}, ["0", "1"])
     with pytest.raises(InputError, match="no such class: c. Classes: a, b"):
         class_weight_tensor({"c": 1.0}, ["a", "b"])
     with pytest.raises(InputError, match="must not be negative"):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_ref.errors import InputError
+from keras_ref.options import number
 
 TRANSFORMS: dict[str, Any] = {
     "RandomFlip": keras.layers.RandomFlip,
@@ -23,12 +24,13 @@ FOREIGN = "lightning_tl.augment"
 """Package that a full class path may name."""
 
 
-def from_config(config: Mapping[str, Any]) -> Any:
+def from_config(config: Mapping[str, Any], shared: bool = False) -> Any:
     """Build a layer from ``{"class_path": …, "init_args": {…}}``.
 
     Args:
         config: ``class_path`` is a short name (``RandomFlip``) or a full one
             (``lightning_tl.augment.RandomFlip``); ``init_args`` may be absent.
+        shared: arguments mean what docs/randomness.md says, where Keras does something else.
 
     Raises:
         InputError: the class or an argument is unknown, or an argument is outside its range.
@@ -40,6 +42,9 @@ def from_config(config: Mapping[str, Any]) -> Any:
         raise InputError(f"augment: an element has class_path and init_args. Received also: {unknown}.")
     name = _name(config["class_path"])
     arguments = config.get("init_args") or {}
+    saturation = arguments.get("saturation_factor") if shared else None
+    if number(saturation):  # of which Keras 3.15 makes [-f, f], its documentation [0, f]
+        arguments = {**arguments, "saturation_factor": [0, saturation]}
     try:
         return _jitted(TRANSFORMS[name](**arguments))
     except (TypeError, ValueError, NotImplementedError) as error:

@@ -12,6 +12,7 @@ import yaml
 from keras_ref.cli import main, parse_overrides
 from keras_ref.config import read_config
 from keras_ref.errors import InputError
+from keras_ref.phase import ADAM
 from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -21,6 +22,7 @@ CONFIG: dict[str, Any] = {
     "phases": [{"name": "head", "epochs": 5, "lr": 1.0e-3}],
     "trainer": {"accelerator": "gpu", "devices": 1, "default_root_dir": "somewhere"},
 }
+PHASE: dict[str, Any] = {"name": "a", "epochs": 1, "lr": 1.0e-3}
 
 
 def written(folder: Path, **blocks: Any) -> Path:
@@ -49,6 +51,10 @@ def test_what_concerns_several_devices_is_accepted(tmp_path: Path) -> None:
     phase = {"name": "head", "epochs": 5, "lr": 1.0e-3, "scale_lr": "linear"}
     config = read_config(written(tmp_path, data={"root": "x", "batch_size_is": "global"}, phases=[phase]))
     assert (config.data.batch_size, config.data.batch_size_is, config.phases[0].lr) == (32, "global", 1.0e-3)
+
+
+def test_nothing_to_resume_is_accepted(tmp_path: Path) -> None:
+    assert read_config(written(tmp_path, ckpt_path=None, weights_only=None)) == read_config(written(tmp_path))
 
 
 def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
@@ -83,6 +89,19 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"phases": []}, "phases: none given"),
         ({"phases": [{"name": "head", "epochs": 1}]}, "missing lr"),
         ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "optimizer": "torch.optim.SGD"}]}, "KerasAdam"),
+        ({"phases": [{"name": 1, "epochs": 1, "lr": 1}]}, "phases: name"),
+        ({"phases": [{"name": "a", "epochs": True, "lr": 1}]}, "phases: epochs"),
+        ({"phases": [{"name": "a", "epochs": 1, "lr": True}]}, "phases: lr"),
+        ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "unfreeze_last": True}]}, "phases: unfreeze_last"),
+        ({"phases": [{"name": "a", "epochs": 1, "lr": 1, "optimizer": None}]}, "phases: optimizer"),
+        ({"phases": [{**PHASE, "optimizer": {"class_path": ADAM, "init_args": 3}}]}, "phases: optimizer: init_args"),
+        ({"phases": [1]}, "Received: [1]"),
+        ({"phases": 3}, "Received: 3"),
+        ({"data": {"root": "x", "split": 3}}, "data.split"),
+        ({"data": {"root": "x", "antialias": "no"}}, "data.antialias"),
+        ({"model": {"class_weights": [1.0, 2.0]}}, "model.class_weights"),
+        ({"model": {"class_weights": {"a": "heavy"}}}, "model.class_weights"),
+        ({"ckpt_path": "last"}, "ckpt_path: null (keras_ref cannot resume"),
         ({"keras": {"draws": "torch"}}, "keras.draws"),
         ({"seed_everything": -1}, "seed_everything"),
         (
@@ -96,6 +115,21 @@ def test_bad_values_are_named(tmp_path: Path, blocks: dict[str, Any], message: s
         read_config(written(tmp_path, **blocks))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factor", "same"), [(0.4, True), ([0, 0.5], True), (0.6, False), ([0.2, 0.7], False), (-0.1, False)]
+)
+def test_shared_draws_are_refused_where_saturation_differs(tmp_path: Path, factor: Any, same: bool) -> None:
+    augment = [{"class_path": "ColorJitter", "init_args": {"saturation_factor": factor}}]
+    blocks = {"model": {"weights": "none", "augment": augment}}
+    assert read_config(written(tmp_path, **blocks)).model.augment == augment  # draws: keras
+    path = written(tmp_path, **blocks, keras={"draws": "shared"})
+    if same:
+        assert read_config(path).draws == "shared"
+    else:
+        with pytest.raises(InputError, match=r"saturation_factor: .* such as \[0.2, 0.5\]"):
+            read_config(path)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
