@@ -68,7 +68,7 @@ class Result:
 
     def __str__(self) -> str:
         verdict = "ok" if self.passed else "FAILED"
-        return f"{self.name} ({self.backend}, {self.dtype}): {self.error:.2e} of {self.tolerance:.0e} {verdict}"
+        return f"{self.name} ({self.backend}, {self.dtype}): {self.error:.2e} of {self.tolerance:.3g} {verdict}"
 
 
 CLAIMS: dict[str, Claim] = {}

@@ -9,12 +9,11 @@ Error = Callable[[ArrayLike, ArrayLike], float]
 
 
 def relative(ours: ArrayLike, theirs: ArrayLike) -> float:
-    """Largest difference over the largest magnitude of theirs; infinite where shapes differ."""
-    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    if ours.shape != theirs.shape:
-        return float("inf")
-    scale = float(np.abs(theirs).max(initial=0.0))
-    return absolute(ours, theirs) / (scale or 1.0)
+    """Largest difference over the largest magnitude of theirs; infinite where shapes differ or a number is none."""
+    difference = absolute(ours, theirs)
+    if not np.isfinite(difference):
+        return difference  # over an infinite magnitude it would be NaN, which `max` may pass over
+    return difference / (float(np.abs(theirs).max(initial=0.0)) or 1.0)
 
 
 def absolute(ours: ArrayLike, theirs: ArrayLike) -> float:
@@ -23,6 +22,13 @@ def absolute(ours: ArrayLike, theirs: ArrayLike) -> float:
     if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
     return float(np.abs(ours - theirs).max(initial=0.0))
+
+
+def share(ours: ArrayLike, theirs: ArrayLike, tie: float) -> float:
+    """Share of pixels that differ by more than ``tie``; infinite where shapes differ or a number is none."""
+    if not np.isfinite(absolute(ours, theirs)):
+        return float("inf")
+    return float((np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)) > tie).any(axis=-1).mean())
 
 
 def worst(ours: Mapping[str, ArrayLike], theirs: Mapping[str, ArrayLike], error: Error = relative) -> float:

@@ -86,8 +86,14 @@ def grey_mean(images: Tensor, factor: Tensor, value_range: color.ValueRange) -> 
     return ((images - mean) * factor.to(images.dtype)[:, None, None, None] + mean).clamp(*value_range)
 
 
+def cut_at_ends(original: Any) -> Any:
+    """Of eight bits."""
+    return lambda images, amount, value_range: original(images, amount, (0.0, 255.0))
+
+
 original_sample = resample._sample
 brightness = importlib.import_module("lightning_tl.augment.random_brightness")
+jitter = importlib.import_module("lightning_tl.augment.color_jitter")
 
 ROTATION, ZOOM, SHIFT = ("RandomRotation", "pipeline"), ("RandomZoom", "pipeline"), ("RandomTranslation", "pipeline")
 
@@ -175,7 +181,13 @@ MUTANTS_AUGMENT = (
         "matrices in the other order",
         "the fused product is reversed",
         wrapped(pipeline, "compose", lambda original: lambda outer, inner: original(inner, outer)),
-        ("fused",),
+        ("fused", "fused-matrix"),
+    ),
+    Mutant(
+        "fused by no rule",
+        "one resampling for several transforms forgets their fill value and interpolation",
+        wrapped(pipeline, "resample", lambda original: lambda images, matrix, mode, *_: original(images, matrix, mode)),
+        ("fused-matrix",),
     ),
     Mutant(
         "rounded in between",
@@ -212,6 +224,16 @@ MUTANTS_AUGMENT = (
         "pixels leave [0, 255]",
         replaced((brightness, "adjust_brightness", uncut)),
         ("RandomBrightness", "pipeline"),
+    ),
+    Mutant(
+        "value range forgotten",
+        "colours are cut at 0 and 255 whatever the value range is",
+        replaced(
+            (random_contrast, "adjust_contrast", cut_at_ends(color.adjust_contrast)),
+            (brightness, "adjust_brightness", cut_at_ends(color.adjust_brightness)),
+            (jitter, "ADJUSTMENTS", {name: cut_at_ends(adjust) for name, adjust in jitter.ADJUSTMENTS.items()}),
+        ),
+        ("RandomContrast", "RandomBrightness", "ColorJitter"),
     ),
     Mutant(
         "hue in one direction",

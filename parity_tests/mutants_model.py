@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_tl import keras_layers, network
 from lightning_tl.backbone import Backbone
-from lightning_tl.batchnorm import _Inference
+from lightning_tl.batchnorm import Inference
 from lightning_tl.keras_layers import name_table
 from parity_tests.mutant import Mutant, replaced, wrapped
 
@@ -69,7 +69,7 @@ def training_mode() -> Iterator[None]:
     def train(self: nn.Module, mode: bool = True) -> nn.Module:
         return nn.Module.train(self, mode)
 
-    with replaced((_Inference, "train", train), (Backbone, "train", train))():
+    with replaced((Inference, "train", train), (Backbone, "train", train))():
         yield
 
 

@@ -115,6 +115,6 @@ MUTANTS_TRAINING = (
         "graph not made anew",
         "the finetune phase computes what the head phase froze by the same graph, so that only the head trains",
         replaced((frozen_graph.FrozenGraph, "_is_as_it_was", lambda graph, fingerprint: bool(graph._modules))),
-        ("trajectory-graph",),
+        ("trajectory-graph", "graph-of-each-phase"),
     ),
 )

@@ -187,7 +187,7 @@ def _error_row(key: tuple[str, str, float, str], members: Sequence[Result]) -> t
         own = [member.error for member in members if member.backend == backend]
         errors.append(f"{max(own):.1e}" if own else "n/a")
     verdict = "equal" if all(member.passed for member in members) else "**DIFFERENT**"
-    return (claim, shown, dtype, *errors, f"{tolerance:.0e}", verdict, reason)
+    return (claim, shown, dtype, *errors, f"{tolerance:.3g}", verdict, reason)
 
 
 def _mutant_rows(killed: dict[str, list[str]]) -> list[tuple[str, ...]]:

@@ -115,6 +115,12 @@ def test_markdown_shows_what_differs() -> None:
     assert "- jax: not here" in text
 
 
+def test_tolerances_are_shown_as_they_are_applied() -> None:
+    mean = Result("load-jpeg-flowers", "mean", "torch", "float32", 1.2, 1.5, "because")
+    assert "| 1.5 | equal |" in to_markdown(Report([mean], {}))
+    assert str(mean).endswith("1.20e+00 of 1.5 ok")
+
+
 def test_unused_tolerances_are_found() -> None:
     assert "adam/float64" not in unused_tolerances([GOOD])
     assert "adam/float32" in unused_tolerances([GOOD])

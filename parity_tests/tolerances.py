@@ -17,6 +17,10 @@ class Tolerance(NamedTuple):
 
 
 _SUMMATION = "52 convolutions round to 2^-24 in different orders of summation"
+_REAL = (
+    "on these weights Keras' float32 is up to 3.8e-6 from its own float64 (tensorflow, 97x129), ours up to 3.5e-6 "
+    "(224x224), each to a side of its own: 7.3e-6, and a third more for other processors' order of summation"
+)
 _ROUNDING = "rounding of float64 alone: every constant is the same on both sides"
 
 _MODEL: dict[str, tuple[float, str]] = {
@@ -24,12 +28,12 @@ _MODEL: dict[str, tuple[float, str]] = {
     "forward/float64": (1e-12, _ROUNDING),
     "forward-large/float32": (5e-6, _SUMMATION),
     "forward-large/float64": (1e-12, _ROUNDING),
-    "forward-real/float32": (5e-6, _SUMMATION),
+    "forward-real/float32": (1e-5, _REAL),
     "forward-real/float64": (1e-12, _ROUNDING),
     "forward-graph:batches without a graph": (0.0, "every network and phase has one"),
     "forward-graph": (5e-6, _SUMMATION),
     "forward-graph-real:batches without a graph": (0.0, "every network and phase has one"),
-    "forward-graph-real": (5e-6, _SUMMATION),
+    "forward-graph-real": (1e-5, _REAL),
     "forward-stock": (5e-6, "Keras' result_type makes float32 of float64, so its BatchNorm computes in float32"),
     "forward-stock/float64-stock/tensorflow": (1e-12, "TensorFlow's result_type keeps float64"),
     "stages/float32": (2e-5, "sums that cancel leave small outputs: more digits go than in the features at the end"),
@@ -57,7 +61,7 @@ _MODEL: dict[str, tuple[float, str]] = {
     "trajectory-timm/float64": (1e-9, "as for trajectory"),
     "trajectory-real/float32": (1e-5, "as for trajectory"),
     "trajectory-real/float64": (1e-9, "as for trajectory"),
-    "trajectory-graph:batches without a graph": (0.0, "every network and phase has one"),
+    "graph-of-each-phase": (0.0, "every phase has one"),
     "trajectory-graph": (1e-5, "as for trajectory"),
     "trajectory-augmented": (1e-9, "rounding of float64; Keras' float32 zoom matrices are mirrored"),
 }

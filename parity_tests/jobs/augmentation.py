@@ -57,12 +57,25 @@ def chain(arrays: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> Array
     return {"images": transformed(options["layers"], arrays["images"], uniforms)}
 
 
+def affine(arrays: Arrays, options: dict[str, Any]) -> Arrays:
+    """``images`` (batch, height, width, 3) resampled once by ``matrix`` (batch, 3, 3), from output to input."""
+    rows = arrays["matrix"].reshape(-1, 9)[:, :8]  # their last number is 1
+    single = keras.config.backend() == "tensorflow"
+    images = ops.image.affine_transform(
+        ops.convert_to_tensor(arrays["images"].astype(keras.config.floatx())),
+        ops.convert_to_tensor(rows.astype("float32" if single else keras.config.floatx())),
+        data_format="channels_last",
+        **options,
+    )
+    return {"images": np.asarray(ops.convert_to_numpy(images))}
+
+
 def transformed(configs: list[Mapping[str, Any]], images: np.ndarray, uniforms: list[np.ndarray]) -> np.ndarray:
     """Images through all layers, in Keras' float type."""
     # A copy: RandomBrightness adds in place on torch, whose tensors share NumPy's memory.
     result = ops.convert_to_tensor(images.astype(keras.config.floatx(), copy=True))
     for config, numbers in zip(configs, uniforms, strict=True):
-        layer = from_config(config)
+        layer = from_config(config, shared=True)
         result = apply(layer, result, ops.convert_to_tensor(numbers.astype(_precision(layer))))
     return np.asarray(ops.convert_to_numpy(result))
 
