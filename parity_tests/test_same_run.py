@@ -1,6 +1,5 @@
 """Seed for seed the same run, small: ``scripts/accuracy_study.py`` on a few photographs, on each backend."""
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -27,17 +26,6 @@ def real_assets() -> Path:
     if "LIGHTNING_TL_ASSETS" not in os.environ:
         pytest.skip("LIGHTNING_TL_ASSETS is not set: no real weights and photographs")
     return Path(os.environ["LIGHTNING_TL_ASSETS"])
-
-
-@pytest.fixture(scope="module")
-def study() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("accuracy_study", ROOT / "scripts" / "accuracy_study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
