@@ -63,6 +63,7 @@ class Phase:
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
             _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
+        object.__setattr__(self, "scheduler_args", dict(self.scheduler_args or {}))
 
     def lr_on(self, devices: int) -> float:
         """The learning rate that a run on so many devices starts the phase with."""

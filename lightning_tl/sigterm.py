@@ -17,6 +17,11 @@ class Sigterm:
     def __init__(self) -> None:
         self._noted = self._waiting = False
         self._handler: Any = None
+        self._trainer: lightning.Trainer | None = None
+
+    def follow(self, trainer: lightning.Trainer) -> None:
+        """Know what Lightning's handler notes, which is there before anybody can ``listen``, until ``restore``."""
+        self._trainer = trainer
 
     def listen(self) -> None:
         """Note it from now on; a thread that is not the main one may set no handler, and notes nothing."""
@@ -28,6 +33,7 @@ class Sigterm:
         if self._handler is not None:
             signal.signal(signal.SIGTERM, self._handler)
             self._handler = None
+        self._trainer = None
 
     def told(self, trainer: lightning.Trainer) -> bool:
         """Whether any rank was told to end, the same on all; every rank has to ask.
@@ -45,7 +51,7 @@ class Sigterm:
         """
         self._waiting = True
         try:
-            if self._noted:
+            if self._noted or (self._trainer is not None and self._trainer.received_sigterm):
                 raise SIGTERMException
             yield
         finally:
@@ -71,6 +77,10 @@ class EndPrediction(Callback):
     def __init__(self, message: str, sigterm: Sigterm | None = None) -> None:
         self.message = message
         self._sigterm = sigterm or Sigterm()
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Before Lightning's own handler is there."""
+        self._sigterm.follow(trainer)
 
     def on_predict_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen."""

@@ -36,6 +36,10 @@ def test_bad_phases_are_refused(phases: list[dict[str, object]], message: str) -
         make_phases(phases)
 
 
+def test_no_arguments_may_be_null() -> None:
+    assert Phase("head", epochs=1, lr=1e-3, scheduler="cosine", scheduler_args=None).scheduler_args == {}  # type: ignore[arg-type]
+
+
 def test_learning_rates_are_scaled_where_that_is_asked_for_alone() -> None:
     rates = [Phase("p", 1, 0.5, scale_lr=how).lr_on(4) for how in ("none", "linear", "sqrt")]  # type: ignore[arg-type]
     assert rates == [0.5, 2.0, 1.0]

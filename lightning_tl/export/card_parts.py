@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import PureWindowsPath
 from typing import Any
 
 from lightning_tl.evaluate import PACKAGES
@@ -85,11 +85,17 @@ def verification_part(job: Job, exported: Exported) -> list[str]:
 def data_part(job: Job) -> list[str]:
     """What the model was trained and measured on; of folders and files the names alone, as the card goes to others."""
     data, counts = job.origin.checkpoint.data, job.origin.split_counts
-    where = data.get("dataset") or Path(data.get("root") or "").name or "unknown"
-    shown = [f"{key.replace('_', ' ')} {escaped(Path(str(data[key])).name)}" for key in _SPLITTING if key in data]
+    where = data.get("dataset") or _name(data.get("root") or "")
+    shown = [f"{key.replace('_', ' ')} {escaped(_name(data[key]))}" for key in _SPLITTING if key in data]
     rows = [[split, str(sum(counts[split].values())), str(len(counts[split]))] for split in counts]
     divided = table(["split", "images", "classes"], rows) if rows else ["The run's split.csv is not there."]
     return ["## Data", "", f"Images: {escaped(str(where))}", "", f"Divided by: {', '.join(shown)}.", "", *divided]
+
+
+def _name(value: object) -> str:
+    """Of a file or folder of any system, whose paths this reads; other values as they are."""
+    name = PureWindowsPath(str(value)).name
+    return "unknown" if name in ("", "..") else name
 
 
 _SPLITTING = ("split", "val_fraction", "test_fraction", "seed")

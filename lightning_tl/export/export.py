@@ -31,10 +31,10 @@ def export(request: Request) -> Exported:
     """
     request.check()
     origin = find_origin(request.checkpoint, request.root)
-    if request.int8 or not request.images:
+    if request.data_root is None and (request.int8 or not request.images):
         origin.checkpoint.warn_of_dataset(
-            "export cannot reach the run's images. Give --images with others to compare on, and leave out --int8, "
-            "which needs the run's own."
+            "export cannot reach the run's images by it. Give --data.root with a folder that has them, one folder a "
+            "class, or, without --int8, --images with others to compare on."
         )
     job = jobs.prepare(request.kind, origin, request.images, request.data_root)
     splits = run_images(origin, job.plain.backbone.image_size, request.data_root) if request.int8 else {}

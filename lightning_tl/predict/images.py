@@ -23,8 +23,6 @@ from lightning_tl.sigterm import Sigterm
 MAX_BYTES = 2**31
 """Largest file that is read: twice what the largest image we decode takes without any compression."""
 
-ENDED = "ended by SIGTERM; the same command continues"
-
 Place = tuple[int, str]
 """Position among all paths and the path; ``PADDING`` and nothing for an image that only fills up a batch."""
 
@@ -99,13 +97,14 @@ class Feed:
         stream: of the paths; read by the first rank alone.
         batch_size: of one rank.
         sigterm: may end the waiting, once it listens.
+        ended: what is said then.
 
     Raises:
         SIGTERMException: in iterating, on all ranks: the first was told to end.
     """
 
-    def __init__(self, stream: PathStream, batch_size: int, sigterm: Sigterm) -> None:
-        self.stream, self.batch_size, self.sigterm = stream, batch_size, sigterm
+    def __init__(self, stream: PathStream, batch_size: int, sigterm: Sigterm, ended: str = "ended by SIGTERM") -> None:
+        self.stream, self.batch_size, self.sigterm, self.ended = stream, batch_size, sigterm, ended
 
     def __iter__(self) -> Iterator[list[Place]]:
         rank, ranks = rank_and_ranks()
@@ -114,7 +113,7 @@ class Feed:
             part = places[rank * share : (rank + 1) * share]
             yield part + [(PADDING, "")] * (share - len(part))
         if places is None:
-            raise SIGTERMException(ENDED)
+            raise SIGTERMException(self.ended)
 
     def _next(self, ranks: int) -> list[Place] | None:
         """The places of a step, none after the last path; None if the process was told to end."""

@@ -1,6 +1,8 @@
 """The paths to predict, one after the other: files, folders, globs, or a list on standard input."""
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
@@ -82,18 +84,25 @@ def _expand(word: str) -> Iterator[str]:
 
     A folder that cannot be listed is a path to be reported; one that is not there holds nothing that matches.
     """
-    path = Path(word)
-    if path.is_dir():
-        folder = "" if str(path) == "." else f"{str(path).rstrip('/')}/"
+    if os.path.isdir(word):  # noqa: PTH112  # Path raises where it may not look
+        folder = "" if str(Path(word)) == "." else f"{str(Path(word)).rstrip('/')}/"
         return walk(folder, Images())
     if MAGIC.search(word) and not os.path.lexists(word):
         folder, parts = split_glob(word)
-        return walk(folder, Glob(parts)) if not folder or Path(folder).is_dir() else iter(())
+        return walk(folder, Glob(parts)) if not folder or _may_be_folder(folder) else iter(())
     return iter([word] if os.path.lexists(word) else [])
 
 
+def _may_be_folder(path: str) -> bool:
+    """Whether it is one, or nobody may look."""
+    try:
+        return stat.S_ISDIR(Path(path).stat().st_mode)
+    except OSError as error:
+        return error.errno == errno.EACCES
+
+
 def _nothing(word: str) -> str:
-    if Path(word).is_dir():
+    if os.path.isdir(word):  # noqa: PTH112
         return f"PATH: the folder holds no image ({', '.join(IMAGE_EXTENSIONS)}). Received: {word!r}."
     if MAGIC.search(word):
         return f"PATH: no file matches the pattern. Received: {word!r}."

@@ -66,6 +66,11 @@ class Request:
 
     def __post_init__(self) -> None:
         format_of(self.output)
+        if self.output != STDOUT and self.target.suffix != Path(self.output).suffix:
+            raise InputError(
+                f"output: the link {self.output!r} leads to a file of another ending. Received: {str(self.target)!r}; "
+                "give a link of the same."
+            )
 
     @property
     def target(self) -> Path:
@@ -76,7 +81,7 @@ class Request:
     def errors(self) -> Path:
         """The list of files that could not be read."""
         output = self.target
-        return output.with_name(f"{output.stem}.errors.csv")
+        return behind_links(output.with_name(f"{output.stem}.errors.csv"))
 
     @property
     def partial(self) -> Path:

@@ -14,7 +14,7 @@ from lightning_tl.data.loader import computes_on_cuda
 from lightning_tl.data.options import DataOptions
 from lightning_tl.errors import InputError
 from lightning_tl.predict.formats import make_format
-from lightning_tl.predict.images import ENDED, Batches, Feed
+from lightning_tl.predict.images import Batches, Feed
 from lightning_tl.predict.inputs import STDIN, PathStream
 from lightning_tl.predict.partial import Partial, State, opened
 from lightning_tl.predict.progress import ProgressReport
@@ -61,7 +61,8 @@ def predict_paths(
     check_trainer(trainer, STDIN if stream.from_stdin else request.output)
     count = None if stream.from_stdin else PathStream(stream.words).count
     progress = ProgressReport(show_progress, count)
-    feed = Feed(stream, options.batch_size_on(trainer.world_size), Sigterm())
+    ended = "ended by SIGTERM" + ("; the same command continues" if request.continues else "")
+    feed = Feed(stream, options.batch_size_on(trainer.world_size), Sigterm(), ended)
     batches = Batches(feed, options.image_settings, options.num_workers, computes_on_cuda(trainer))
     if not is_first_process():
         _run(trainer, model, batches, PredictionWriter(None, progress))
@@ -103,7 +104,7 @@ def _finish(
 
 def _run(trainer: lightning.Trainer, model: TransferClassifier, batches: Batches, writer: PredictionWriter) -> None:
     """``trainer.predict`` with a writer."""
-    with with_callbacks(trainer, writer, EndPrediction(ENDED, batches.feed.sigterm)):
+    with with_callbacks(trainer, writer, EndPrediction(batches.feed.ended, batches.feed.sigterm)):
         trainer.predict(model, dataloaders=batches, return_predictions=False)
 
 

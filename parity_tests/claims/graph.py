@@ -79,8 +79,9 @@ def forward_graph_real(theirs: KerasProcess) -> dict[str, float]:
     dtypes=("float32",),
 )
 def trajectory_graph(theirs: KerasProcess) -> dict[str, float]:
-    with graphs_of_small_batches():
+    with graphs_of_small_batches() as made:
         run, expected = both(theirs, "trajectory", [HEAD, FINETUNE], batches(2, 10, BATCH), lived_in(ALPHA))
+    assert made, "without a graph this is trajectory"
     return trajectory_errors(run, expected)
 
 

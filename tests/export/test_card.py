@@ -75,10 +75,13 @@ def test_of_paths_the_card_tells_the_names_alone(run: Path, tmp_path: Path) -> N
     """The split may be a file of the user's, and the weights one."""
     info = find_info(str(run / "checkpoints" / "best.ckpt"), run)
     settings = {**info.data, "root": "/home/ann/secret/flowers/", "split": "/home/ann/secret/split.csv"}
-    for data in (settings, {**settings, "dataset": "torchvision.datasets.Flowers102"}):
+    windows = {"root": "C:\\Users\\ann\\secret\\flowers", "split": "C:\\Users\\ann\\secret\\split.csv"}
+    for changes in ({}, windows, {"dataset": "torchvision.datasets.Flowers102"}, {"root": ".."}):
+        data = {**settings, **changes}
         origin = SimpleNamespace(checkpoint=replace(info, data=data), split_counts={})
         part = "\n".join(data_part(SimpleNamespace(origin=origin)))  # type: ignore[arg-type]
-        assert f"Images: {escaped(data.get('dataset') or 'flowers')}" in part
+        named = "unknown" if data["root"] == ".." else "flowers"
+        assert f"Images: {escaped(data.get('dataset') or named)}\n" in part
         assert f"split {escaped('split.csv')}" in part
         assert "secret" not in part
 

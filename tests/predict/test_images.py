@@ -114,5 +114,5 @@ def test_all_ranks_end_where_the_first_is_told_to(monkeypatch: pytest.MonkeyPatc
     told._note()
     monkeypatch.setattr(images, "rank_and_ranks", lambda: (rank, 2))
     monkeypatch.setattr(images, "from_first_rank", lambda value: check(value, None, rank))
-    with pytest.raises(SIGTERMException, match="ended by SIGTERM; the same command continues"):
-        next(iter(Feed(PathStream(["-"]), 3, told)))
+    with pytest.raises(SIGTERMException, match="these are the last words"):
+        next(iter(Feed(PathStream(["-"]), 3, told, "these are the last words")))

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import sys
+import tempfile
 from itertools import islice
 from pathlib import Path
 
@@ -124,6 +125,25 @@ def test_a_folder_that_cannot_be_listed_is_a_path_to_be_reported(tree: Path, mon
     monkeypatch.setattr(os, "scandir", scandir)
     assert list(PathStream(["a"])) == sorted([*(path for path in whole if not path.startswith("a/b/")), "a/b"])
     assert list(PathStream(["a/b/*.jpg"])) == ["a/b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions as POSIX has them")
+def test_a_folder_that_nobody_may_look_into_is_a_path_to_be_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By real permissions, which bind everybody but root."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.chdir(folder)
+        Path("locked").mkdir(mode=0o000)
+        try:
+            if user == 0:
+                os.seteuid(65534)
+            assert list(PathStream(["locked"])) == ["locked"]
+            assert list(PathStream(["locked/*.png"])) == ["locked"]
+            assert list(PathStream(["gone/*.png"])) == []
+        finally:
+            os.seteuid(user)
+            Path("locked").chmod(0o755)
 
 
 def test_standard_input_keeps_the_bytes_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:

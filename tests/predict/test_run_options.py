@@ -16,6 +16,7 @@ from predicting import OPTIONS, go, predict, predict_here, rows
 from lightning_tl.command import main
 from lightning_tl.errors import InputError
 from lightning_tl.predict import run
+from lightning_tl.predict.request import Request
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names that other systems do not allow")
 
@@ -127,6 +128,25 @@ def test_a_link_is_written_through(workplace: Path) -> None:
     predict_here("photos", output="link.csv", overwrite=True, cwd=workplace)
     assert len(rows(workplace / "store" / "real.csv")) == 12
     assert {path.name for path in (workplace / "store").iterdir()} == {"real.csv"}
+
+
+def test_a_link_to_another_ending_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file would be of the format that the link's name says."""
+    monkeypatch.chdir(tmp_path)
+    for name, target in (("text.csv", "real.parquet"), ("root.csv", "/")):
+        Path(name).symlink_to(target)
+        with pytest.raises(InputError, match=f"output: the link '{name}' leads to a file of another ending"):
+            Request(name)
+
+
+def test_the_list_of_errors_may_be_a_link_too(workplace: Path) -> None:
+    (workplace / "broken.png").write_bytes(b"")
+    (workplace / "out.errors.csv").symlink_to("kept.csv")
+    predict_here("broken.png", "photos/01.png", output="out.csv", cwd=workplace)
+    assert (workplace / "out.errors.csv").is_symlink()
+    assert len(rows(workplace / "kept.csv")) == 2
+    with pytest.raises(InputError, match="output: the file is there already"):
+        predict_here("broken.png", "photos/01.png", output="out.csv", cwd=workplace)
 
 
 def test_the_data_set_of_the_run_is_nothing_to_new_images(workplace: Path) -> None:

@@ -210,6 +210,22 @@ class Pipe(Stdin):
         return b""
 
 
+def test_told_to_end_just_before_standard_input_is_waited_for(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning's handler notes it then; and where nothing continues, nobody says so."""
+    pipe, original = Pipe(b""), loading.Batches.__iter__
+
+    def send(batches: loading.Batches) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("predicting.Stdin", lambda content: pipe)
+        patch.setattr(loading.Batches, "__iter__", send)
+        done = go(workplace, "-", "--output", "-", code=143)
+    assert done.err.endswith("lightning-tl: ended by SIGTERM\n")
+    assert not pipe.ended
+
+
 @pytest.mark.parametrize("count", [0, 9])
 def test_told_to_end_while_standard_input_is_waited_for(
     workplace: Path, count: int, monkeypatch: pytest.MonkeyPatch
