@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
 from lightning_tl.compiled import CompiledBackbone
+from lightning_tl.data.loader import attach_loader
 from lightning_tl.errors import InputError
 from lightning_tl.feature_cache import FeatureCache
 from lightning_tl.head import Dropout, class_weight_tensor, linear_head
@@ -165,6 +166,8 @@ class TransferClassifier(Steps):
     def setup(self, stage: str) -> None:
         """Where the CPU does the work, have it find its memory again; features are of the images of one fit."""
         warn_if_emulated(self.trainer)
+        if stage == "fit":
+            attach_loader(self.trainer)
         self._forget_features()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
@@ -214,7 +217,9 @@ class TransferClassifier(Steps):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Refuse batches of loaders that give something else."""
-        if not isinstance(batch, dict) or not {"image", "label", "index"} <= batch.keys():
+        numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
+        wanted = {"image", "label", "index"} if numbered else {"image", "label"}
+        if not isinstance(batch, dict) or not wanted <= batch.keys():
             known = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise InputError(
                 "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "

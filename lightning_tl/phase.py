@@ -7,6 +7,14 @@ from typing import Any, Literal
 
 from lightning_tl.errors import InputError
 
+HIGHER_IS_BETTER = ("accuracy", "f1")
+"""How names of metrics end that are to rise."""
+
+
+def better_mode(monitor: str) -> str:
+    """``max`` or ``min``, what a metric of this name is to become; torch and Lightning would minimise an accuracy."""
+    return "max" if monitor.endswith(HIGHER_IS_BETTER) else "min"
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -79,26 +87,46 @@ class Phase:
         Raises:
             InputError: an argument differs that would be taken from the checkpoint without a word.
         """
-        own = self.to_dict()
+        own = _in_one_form(self.to_dict())
+        theirs = _in_one_form({**self.to_dict(), **begun})
         names = ["lr", "unfreeze_last", "optimizer", "scheduler", "scheduler_args", "scale_lr"]
         if self.scheduler == "cosine" and "T_max" not in self.scheduler_args:
             names.append("epochs")  # over which the rate falls
         for name in names:
-            if begun.get(name, own[name]) != own[name]:
+            if theirs[name] != own[name]:
                 raise InputError(
                     f"phases: {self.name}: {name}: the checkpoint has begun the phase with {begun[name]!r}, which its "
-                    f"optimizer and scheduler go by. Received: {own[name]!r}; resume with the run's own phases, or add "
-                    "one behind them."
+                    f"optimizer and scheduler go by. Received: {getattr(self, name)!r}; resume with the run's own "
+                    "phases, or add one behind them."
                 )
 
     def watches_as(self, begun: Mapping[str, Any]) -> bool:
         """Whether early stopping goes by the same metric as in this phase as it was, so that its best counts."""
-        own, theirs = self.early_stopping or {}, begun["early_stopping"] or {}
+        own, theirs = (_in_one_form(values)["early_stopping"] or {} for values in (self.to_dict(), begun))
         return all(own.get(name) == theirs.get(name) for name in ("monitor", "mode"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, as a checkpoint can hold them."""
         return asdict(self)
+
+
+def _in_one_form(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a phase of which equal ones compare equal: with defaults written out, and lists for tuples."""
+    same = {name: _with_lists(value) for name, value in values.items()}
+    optimizer = same["optimizer"]
+    path, options = (optimizer, {}) if isinstance(optimizer, str) else map(optimizer.get, ("class_path", "init_args"))
+    same["optimizer"] = {"class_path": path, "init_args": options or {}}
+    for name in ("scheduler_args", "early_stopping"):
+        if same[name] is not None and (name == "early_stopping" or same["scheduler"] == "plateau"):
+            monitor = same[name].get("monitor", "val_loss")
+            same[name] = {"monitor": monitor, "mode": better_mode(monitor), **same[name]}
+    return same
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_lists(item) for key, item in value.items()}
+    return [_with_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def make_phases(phases: Sequence[Phase | Mapping[str, Any]]) -> tuple[Phase, ...]:

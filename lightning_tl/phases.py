@@ -112,7 +112,9 @@ class PhasedFinetuning(Callback):
         if begins_inside_an_epoch(trainer):
             self._end_not_before(trainer, trainer.current_epoch + 1)
         if skips_the_start_of_an_epoch(trainer):
-            self._change(trainer, pl_module)
+            self.recorder.note(epochs=trainer.current_epoch - self.plan.start(self.index))
+            if trainer.current_epoch < self.plan.epochs:
+                self._change(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Change phase where one begins. Not at the epoch's end: checkpoints of the old phase come after that."""

@@ -56,6 +56,29 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: StrPath) -> None:
         super().__init__(dirpath=folder, filename=Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
+        self._stopping = False
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Note whether the validation to come is one that the run does not have, see ``stops_inside_an_epoch``."""
+        self._stopping = stops_inside_an_epoch(trainer)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save, if it is a validation of the run's: ``last.ckpt`` and what continues it do not know of the other."""
+        if not self._stopping:
+            super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """The same, where Lightning saves at an epoch's end."""
+        if not self._stopping:
+            super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Know the best so far in another folder too: Lightning would forget it and overwrite it.
@@ -74,6 +97,12 @@ class BestCheckpoint(ModelCheckpoint):
         moved = folder / path.name
         elsewhere = path.is_file() and not _has_score(moved, self.state_key, score)
         return str(path if elsewhere else moved)
+
+
+def stops_inside_an_epoch(trainer: lightning.Trainer) -> bool:
+    """Whether training ends after this batch, which is not its epoch's last; Lightning validates then, too."""
+    inside = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+    return inside and trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
 def _has_score(path: Path, callback: str, score: Tensor) -> bool:
@@ -159,9 +188,9 @@ class LastCheckpoint(Checkpoint):
         """
         loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         assert fetcher is not None
+        self._stopped_inside = stops_inside_an_epoch(trainer)
         if loop.batch_progress.is_last_batch or loop._should_accumulate():
             return
-        self._stopped_inside = trainer.should_stop and trainer.fit_loop._can_stop_early
         if not self._stopped_inside and loop._should_check_val_fx(fetcher):
             return
         due = 0 < self.every_n_steps <= trainer.global_step - self._saved_step
@@ -176,8 +205,11 @@ class LastCheckpoint(Checkpoint):
         trainer.fit_loop._restarting = False
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save the end of training, unless that was in the middle of an epoch, as which it has been saved."""
-        if not self._stopped_inside:
+        """Save the end of training, unless that was in the middle of an epoch, which is then to go on.
+
+        It goes on from where it stopped or, where gradients were being added up then, from the checkpoint before.
+        """
+        if not (self._stopped_inside and self._last_is_whole):
             self._save(trainer)
         self._sigterm.restore()
         self._end_if_told(trainer)

@@ -6,15 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from lightning_tl.errors import InputError
-from lightning_tl.phase import Phase
-
-HIGHER_IS_BETTER = ("accuracy", "f1")
-"""How names of metrics end that are to rise."""
-
-
-def better_mode(monitor: str) -> str:
-    """``max`` or ``min``, what a metric of this name is to become; torch and Lightning would minimise an accuracy."""
-    return "max" if monitor.endswith(HIGHER_IS_BETTER) else "min"
+from lightning_tl.phase import Phase, better_mode
 
 
 def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None:

@@ -28,9 +28,12 @@ class BatchMean(MeanMetric):
         return super()._apply(at_least_float32, exclude_state)
 
     def update(self, value: Tensor, weight: int) -> None:  # type: ignore[override]
-        """Add a batch's mean, a scalar, that stands for ``weight`` samples."""
-        self.mean_value += value.to(self.mean_value.dtype) * weight
-        self.weight += weight
+        """Add a batch's mean, a scalar, that stands for ``weight`` samples.
+
+        Not in place: a validation before a fit leaves sums that were made in inference mode.
+        """
+        self.mean_value = self.mean_value + value.to(self.mean_value.dtype) * weight
+        self.weight = self.weight + weight
 
 
 class MacroF1(MulticlassF1Score):
@@ -51,8 +54,10 @@ class MacroF1(MulticlassF1Score):
         predicted = preds.argmax(dim=1)
         right = (predicted == target).long()
         wrong = 1 - right
-        for count, classes, added in ((self.tp, target, right), (self.fp, predicted, wrong), (self.fn, target, wrong)):
-            cast(Tensor, count).index_add_(0, classes, added)
+        # Not in place, as in BatchMean.
+        self.tp = cast(Tensor, self.tp).index_add(0, target, right)
+        self.fp = cast(Tensor, self.fp).index_add(0, predicted, wrong)
+        self.fn = cast(Tensor, self.fn).index_add(0, target, wrong)
 
 
 class StageMetrics(nn.Module):

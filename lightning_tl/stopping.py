@@ -8,8 +8,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_tl.errors import InputError
-from lightning_tl.phase import Phase
-from lightning_tl.schedule import better_mode
+from lightning_tl.phase import Phase, better_mode
 
 
 class PhaseStopping:

@@ -77,6 +77,20 @@ def test_batches_of_another_kind_are_refused_in_words(tmp_path: Path) -> None:
             make_trainer(tmp_path).fit(make_model(data), loader, loader)
 
 
+def test_a_validation_before_a_fit_leaves_its_sums_behind(tmp_path: Path) -> None:
+    """They are made in inference mode, which what trains cannot add to in place; and need no numbers of images."""
+    data, losses = make_data(draw_images(tmp_path / "images")), []
+    for first in (False, True):
+        model, trainer = make_model(data, seed=0), make_trainer(tmp_path)
+        model.load_state_dict({name: torch.ones_like(value) for name, value in model.state_dict().items()})
+        if first:
+            sample = {"image": torch.zeros(3, 32, 32, dtype=torch.uint8), "label": 0}
+            trainer.validate(model, DataLoader([sample] * 4, batch_size=4), verbose=False)  # type: ignore[arg-type]
+        trainer.fit(model, data)
+        losses.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+    assert losses[0] == losses[1]
+
+
 def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: Path) -> None:
     data = make_data(draw_images(tmp_path / "images"))
     weights = dict.fromkeys(data.class_names, np.float64(1.5))

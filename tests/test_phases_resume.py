@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from training import PHASES, EpochRecorder, Fit, make_data, make_model, make_trainer, phased
 
-from lightning_tl import InputError
+from lightning_tl import InputError, Phase
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
 """Whatever saved need not save again."""
@@ -49,7 +49,7 @@ def test_resuming_from_every_step_is_the_uninterrupted_run(fit: Fit, images: Pat
     module, _, recorder = fit(callbacks=[save], enable_checkpointing=True)
     steps = len(list(tmp_path.glob("*.ckpt")))
     assert steps == 12
-    for step in range(1, steps):
+    for step in range(1, steps + 1):
         data, rest = make_data(images), EpochRecorder()
         resumed = make_model(data, seed=0)
         again = make_trainer(tmp_path, callbacks=[rest])
@@ -57,6 +57,7 @@ def test_resuming_from_every_step_is_the_uninterrupted_run(fit: Fit, images: Pat
         done = step * 4 // steps
         assert rest.losses == recorder.losses[done:], step
         assert [len(epoch["trainable"]) for epoch in rest.epochs] == [2, 2, 23, 23][done:]
+        assert [(entry["name"], entry["epochs"]) for entry in phased(again).results()] == [("head", 2), ("finetune", 2)]
         assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
 
 
@@ -117,6 +118,34 @@ def test_settings_that_a_checkpoint_brings_cannot_change(
     with pytest.raises(InputError, match=rf"phases: head: {argument}: the checkpoint has begun the phase with "):
         resume(images, tmp_path, [{**head, **changes}, PHASES[1]], checkpoint)
     resume(images, tmp_path, [head, {**PHASES[1], **changes, "unfreeze_last": 2, "scale_lr": "none"}], checkpoint)
+
+
+def test_the_same_settings_in_another_form_are_the_same() -> None:
+    phase = Phase("head", 1, 1e-3, optimizer="torch.optim.SGD", scheduler="plateau", early_stopping={"patience": 2})
+    forms = {
+        "optimizer": {"class_path": "torch.optim.SGD", "init_args": {}},
+        "scheduler_args": {"monitor": "val_loss", "mode": "min"},
+        "early_stopping": {"patience": 3, "monitor": "val_loss"},
+    }
+    phase.check_continues({**phase.to_dict(), **forms})
+    assert phase.watches_as(forms | {"optimizer": phase.optimizer, "scheduler": "plateau"})
+    adam = {"class_path": "lightning_tl.optim.KerasAdam", "init_args": {"betas": (0.9, 0.99)}}
+    listed = {"class_path": "lightning_tl.optim.KerasAdam", "init_args": {"betas": [0.9, 0.99]}}
+    phase = Phase("head", 1, 1e-3, optimizer=adam, early_stopping={"monitor": "val_accuracy"})
+    phase.check_continues({**phase.to_dict(), "optimizer": listed})
+    assert phase.watches_as({**phase.to_dict(), "early_stopping": {"monitor": "val_accuracy", "mode": "max"}})
+    assert not phase.watches_as({**phase.to_dict(), "early_stopping": {"monitor": "val_accuracy", "mode": "min"}})
+
+
+def test_loaders_made_before_the_trainer_resume_too(fit: Fit, images: Path, tmp_path: Path) -> None:
+    save = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    module, _, recorder = fit(callbacks=[save], enable_checkpointing=True)
+    data, rest = make_data(images), EpochRecorder()
+    resumed, trainer = make_model(data, seed=0), make_trainer(tmp_path, callbacks=[rest])
+    loaders = (data.train_dataloader(), data.val_dataloader())
+    trainer.fit(resumed, *loaders, ckpt_path=str(tmp_path / "step=4.ckpt"), weights_only=True)
+    assert rest.losses == recorder.losses[1:]
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
 
 
 def test_patience_is_that_of_now(fit: Fit, images: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
@@ -162,3 +163,38 @@ def test_a_fast_dev_run_leaves_the_last_checkpoint_alone(images: Path, tmp_path:
     make_trainer(tmp_path, callbacks=callbacks, enable_checkpointing=True, fast_dev_run=2).fit(make_model(data), data)
     assert last.read_text() == "a run's"
     assert not list(tmp_path.glob("*previous*"))
+
+
+def test_a_validation_that_a_stop_has_caused_makes_no_best(fit: Fit, tmp_path: Path) -> None:
+    """The run that goes on does not have it; one that a stop only meets at an epoch's end, it has."""
+    judged: list[int] = []
+
+    class Judging(BestCheckpoint):
+        def _save_topk_checkpoint(
+            self, trainer: lightning.Trainer, monitor_candidates: dict[str, torch.Tensor]
+        ) -> None:
+            judged.append(trainer.global_step)
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+
+    for steps, expected in ((4, [3]), (6, [3, 6])):
+        judged.clear()
+        fit(callbacks=[Stopping(steps), Judging(tmp_path / str(steps))], enable_checkpointing=True)
+        assert judged == expected
+
+
+def test_a_stop_between_gradients_that_are_added_up_leaves_the_checkpoint_before(
+    fit: Fit, images: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"accumulate_grad_batches": 2, "enable_checkpointing": True}
+    module, _, recorder = fit(**options)
+    stopping = Stopping(3)  # the first batch of the second epoch's second step has been seen by then
+    stopping.on_train_batch_end = lambda trainer, *_: setattr(  # type: ignore[method-assign, misc]
+        trainer, "should_stop", trainer.should_stop or trainer.fit_loop.epoch_loop.total_batch_idx == 3
+    )
+    fit(callbacks=[stopping, LastCheckpoint(tmp_path)], **options)
+    data, rest = make_data(images), EpochRecorder()
+    resumed = make_model(data, seed=0)
+    trainer = make_trainer(tmp_path, callbacks=[rest, LastCheckpoint(tmp_path)], **options)
+    trainer.fit(resumed, data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
+    assert rest.losses == recorder.losses[1:]
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))

@@ -16,18 +16,28 @@ from lightning_tl.errors import InputError
 from lightning_tl.memory import give_back_freed_memory
 
 
+class LateLoader(DataLoader[Item]):
+    """A loader of training that was made before its trainer: ``attach_loader`` makes it a ``ResumableLoader``.
+
+    Where nobody does, Lightning warns that it cannot resume.
+    """
+
+
 class ResumableLoader(DataLoader[Item]):
     """A ``DataLoader`` over an ``EpochSampler`` with the state that Lightning keeps in a checkpoint.
 
     The state is the number of batches trained on, which the trainer knows; batches that workers have read ahead
-    do not count. Set ``trainer`` before training.
+    do not count. Set ``trainer`` before training. One that Lightning has made anew, as under ``overfit_batches``, has
+    none and another sampler: its epochs begin anew.
     """
 
-    trainer: lightning.Trainer
+    trainer: lightning.Trainer | None = None
     sampler: EpochSampler
 
     def state_dict(self) -> dict[str, Any]:
         """``batches`` of the epoch that have been trained on, 0 where none is left, each of ``global_batch`` images."""
+        if self.trainer is None or not isinstance(self.sampler, EpochSampler):
+            return {"batches": 0}
         done = self._progress.processed
         return {"batches": done % int(self.trainer.num_training_batches), "global_batch": self.sampler.global_batch}
 
@@ -37,6 +47,8 @@ class ResumableLoader(DataLoader[Item]):
         Raises:
             InputError: they were of another number of images than ours, so that others would be left out.
         """
+        if self.trainer is None or not isinstance(self.sampler, EpochSampler):
+            return
         batches, ours = int(state_dict["batches"]), self.sampler.global_batch
         theirs = int(state_dict.get("global_batch", ours))  # earlier checkpoints do not say
         if batches and theirs != ours:
@@ -52,6 +64,7 @@ class ResumableLoader(DataLoader[Item]):
     @property
     def _progress(self) -> Any:
         """Lightning's count of the epoch's batches."""
+        assert self.trainer is not None
         return self.trainer.fit_loop.epoch_loop.batch_progress.current
 
     def _end_epoch(self) -> None:
@@ -75,9 +88,9 @@ def make_loader(
         shuffle: in the order of the epoch, in a loader that can resume; else in the order of the data set.
         options: of the run.
         trainer: that asks for it; without one, the ranks are those of the processes that use the loader, and it cannot
-            resume in the middle of an epoch, as Lightning then warns.
+            resume in the middle of an epoch before ``attach_loader`` has told it its trainer.
     """
-    kind = ResumableLoader if shuffle and trainer else DataLoader
+    kind = DataLoader if not shuffle else ResumableLoader if trainer else LateLoader
     kept = isinstance(dataset, KeptImages)
     workers = 0 if kept else options.num_workers  # copying a batch costs less than a process to do it
     loader = kind(
@@ -91,9 +104,16 @@ def make_loader(
         worker_init_fn=begin_worker,
     )
     if isinstance(loader, ResumableLoader):
-        assert trainer is not None
         loader.trainer = trainer
     return loader
+
+
+def attach_loader(trainer: lightning.Trainer) -> None:
+    """Tell a loader of training that was made before the trainer, or for an earlier one, whose batches it counts."""
+    given = trainer.fit_loop._data_source.instance
+    if isinstance(given, (LateLoader, ResumableLoader)):
+        given.__class__ = ResumableLoader
+        given.trainer = trainer
 
 
 def _sampler(

@@ -116,6 +116,12 @@ class LateSampler(EpochSampler):
         super().__init__(dataset, indices, batch_size, shuffle=shuffle, seed=seed)
         self._divisible = divisible
 
+    @property
+    def global_batch(self) -> int:
+        """Images of all ranks in a step."""
+        self._join()
+        return super().global_batch
+
     def __len__(self) -> int:
         self._join()
         return super().__len__()
