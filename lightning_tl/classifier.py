@@ -216,7 +216,9 @@ class TransferClassifier(Steps):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Refuse batches of loaders that give something else."""
+        """Refuse batches of loaders that give something else; TorchScript sends its example through here, too."""
+        if self._trainer is None:
+            return batch
         numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
         wanted = {"image", "label", "index"} if numbered else {"image", "label"}
         if not isinstance(batch, dict) or not wanted <= batch.keys():

@@ -83,7 +83,7 @@ class EpochSampler(DistributedSampler[int]):
 
     def _parts(self, order: Tensor) -> list[Tensor]:
         """This rank's part of every global batch."""
-        return [self._part(batch) for batch in torch.split(order, self.global_batch)]
+        return [self._part(batch) for batch in torch.split(order, self.batch_size * self.num_replicas)]
 
     def _part(self, batch: Tensor) -> Tensor:
         share = -(-len(batch) // self.num_replicas)

@@ -177,7 +177,9 @@ def test_what_export_can_do_without_the_data_set_of_a_run(run: Path, tmp_path: P
     torch.save(content, path)
     output = tmp_path / "model.safetensors"
     with (
-        pytest.warns(UserWarning, match=r"not imported on the word of a file: export .*--images with others .*--int8"),
+        pytest.warns(
+            UserWarning, match=r"not imported on the word of a file: export .*--data.root .*--int8, --images with"
+        ),
         pytest.raises(InputError, match="or --images with any images to compare on"),
     ):
         export(Request(str(path), "safetensors", output))
