@@ -13,6 +13,7 @@ from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
 from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.loader import attach_loader
+from lightning_tl.data.plain import plain
 from lightning_tl.errors import InputError
 from lightning_tl.feature_cache import FeatureCache
 from lightning_tl.head import Dropout, class_weight_tensor, linear_head
@@ -132,7 +133,7 @@ class TransferClassifier(Steps):
         self.class_weights: Tensor
         # Underscored, since a ModuleDict takes no key that is a method of its own, such as train.
         self.metrics = nn.ModuleDict({f"{stage}_": StageMetrics(stage, self.num_classes) for stage in STAGES})
-        self.save_hyperparameters(
+        arguments = plain(
             {
                 "class_names": list(self.class_names),
                 "backbone": backbone,
@@ -142,8 +143,7 @@ class TransferClassifier(Steps):
                 "augment": [transform.to_config() for transform in transforms],
                 "fused": fused,
                 "convention": self.backbone.convention,
-                # NumPy's numbers are none that a checkpoint may hold.
-                "class_weights": class_weights and {str(name): float(w) for name, w in class_weights.items()},
+                "class_weights": class_weights,
                 "label_smoothing": label_smoothing,
                 "backbone_args": backbone_args,
                 "fold_batchnorm": fold_batchnorm,
@@ -155,6 +155,7 @@ class TransferClassifier(Steps):
                 "weights_record": self.weights_record,
             }
         )
+        self.save_hyperparameters(arguments)
         self.set_phase(HEAD_ONLY)
         self._restored_metrics: list[dict[str, Tensor]] = []
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from lightning_tl.data.plain import plain
 from lightning_tl.errors import InputError
 
 HIGHER_IS_BETTER = ("accuracy", "f1")
@@ -63,7 +64,6 @@ class Phase:
             "none, cosine or plateau",
             self.scheduler,
         )
-        object.__setattr__(self, "lr", float(self.lr))  # NumPy's floats are none that a checkpoint may hold
         _check(self.start_from in ("last", "best"), "start_from", "last or best", self.start_from)
         _check(self.scale_lr in ("none", "linear", "sqrt"), "scale_lr", "none, linear or sqrt", self.scale_lr)
         for argument, options in (("scheduler_args", self.scheduler_args), ("early_stopping", self.early_stopping)):
@@ -71,7 +71,9 @@ class Phase:
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
             _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
-        object.__setattr__(self, "scheduler_args", dict(self.scheduler_args or {}))
+        plainly = {"lr": float(self.lr), "optimizer": self.optimizer, "scheduler_args": self.scheduler_args or {}}
+        for argument, value in (plainly | {"early_stopping": self.early_stopping}).items():
+            object.__setattr__(self, argument, plain(value))  # checkpoints hold them, and what is built from them
 
     def lr_on(self, devices: int) -> float:
         """The learning rate that a run on so many devices starts the phase with."""
@@ -102,7 +104,8 @@ class Phase:
 
     def watches_as(self, begun: Mapping[str, Any]) -> bool:
         """Whether early stopping goes by the same metric as in this phase as it was, so that its best counts."""
-        own, theirs = (_in_one_form(values)["early_stopping"] or {} for values in (self.to_dict(), begun))
+        own = _in_one_form(self.to_dict())["early_stopping"] or {}
+        theirs = _in_one_form({**self.to_dict(), **begun})["early_stopping"] or {}
         return all(own.get(name) == theirs.get(name) for name in ("monitor", "mode"))
 
     def to_dict(self) -> dict[str, Any]:

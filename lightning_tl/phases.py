@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
@@ -26,9 +26,7 @@ from lightning_tl.ranks import check_ranks_agree
 from lightning_tl.recorder import Recorder
 from lightning_tl.resuming import begins_inside_an_epoch, skips_the_start_of_an_epoch
 from lightning_tl.stopping import PhaseStopping
-
-LIGHTNING_DEFAULT_EPOCHS = 1000
-"""What Trainer makes of ``max_epochs=None``; such a trainer has not been told a number."""
+from lightning_tl.trainer_checks import check_trainer
 
 
 class PhasedFinetuning(Callback):
@@ -42,11 +40,10 @@ class PhasedFinetuning(Callback):
             hold the same trainable weights.
 
     Raises:
-        InputError: at construction for bad phases; at the start of ``fit`` for a ``max_epochs`` that disagrees, or
-            ``max_steps``, weights averaged in a way that does not go with phases, more layers than the backbone has,
-            an optimizer or scheduler that cannot be built, a module that is no TransferClassifier, a strategy that
-            shards the model, learning rates to be scaled for a batch that does not grow, a phase that is decided by a
-            validation there is not, or a checkpoint of other phases than these.
+        InputError: at construction for bad phases; at the start of ``fit`` for a trainer that does not go with them
+            (``trainer_checks.check_trainer``), more layers than the backbone has, an optimizer or scheduler that cannot
+            be built, a module that is no TransferClassifier, a strategy that shards the model, learning rates to be
+            scaled for a batch that does not grow, or a checkpoint of other phases than these.
         DivergenceError: in training, see ``check_ranks``.
     """
 
@@ -83,8 +80,7 @@ class PhasedFinetuning(Callback):
         if not isinstance(pl_module, TransferClassifier):
             raise InputError(f"PhasedFinetuning trains a TransferClassifier. Received: {type(pl_module).__name__}.")
         check_strategy(trainer.strategy)
-        self._check_averaging(trainer)
-        self._check_validation(trainer)
+        check_trainer(trainer, self.phases)
         settle_rates(trainer, self.phases)
         self._trainer = trainer
         trainer.fit_loop.epoch_progress.reset()  # a trainer that has fitted before would begin where that ended
@@ -231,54 +227,12 @@ class PhasedFinetuning(Callback):
         self._enter(module, wanted)
         self._rebuild(trainer, module)
 
-    def _check_validation(self, trainer: lightning.Trainer) -> None:
-        """Refuse a trainer without validation where a phase waits for one."""
-        if trainer.limit_val_batches != 0:
-            return
-        for number, phase in enumerate(self.phases):
-            waits = {
-                "early_stopping": phase.early_stopping is not None,
-                "scheduler: plateau": phase.scheduler == "plateau",
-                "start_from: best": phase.start_from == "best" and number > 0,
-            }
-            for argument in (name for name, given in waits.items() if given):
-                raise InputError(
-                    f"phases: {phase.name}: {argument} goes by validation, and trainer.limit_val_batches is 0. Leave "
-                    "one of the two out."
-                )
-
-    def _check_averaging(self, trainer: lightning.Trainer) -> None:
-        """Refuse what averages weights in a way that the recipe, or a phase, does not go with."""
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
-        if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
-            raise InputError(
-                "trainer.callbacks: StochasticWeightAveraging adds an epoch to estimate BatchNorm's statistics anew; "
-                "here they stand still, and phases own the epochs. Take EMAWeightAveraging."
-            )
-        if any(isinstance(callback, WeightAveraging) for callback in callbacks):
-            for phase in self.phases:
-                if phase.start_from == "best":
-                    raise InputError(
-                        f"phases: {phase.name}: start_from: with weights averaged by a callback, validation judges the "
-                        "averages, not the weights that train on. Received: best; leave it out, or the callback."
-                    )
-
     def _set_epochs(self, trainer: lightning.Trainer) -> None:
         """Where each phase ends, in epochs of the run; the trainer follows."""
         fast = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by Lightning at run time
-        if not fast and trainer.max_steps != -1:
-            raise InputError(
-                f"trainer.max_steps: phases last whole epochs. Received: {trainer.max_steps}; leave max_steps out and "
-                "set each phase's epochs, or trainer.limit_train_batches for a short trial."
-            )
         lengths = [1 if fast else phase.epochs for phase in self.phases]
         self.plan = Plan(lengths)
-        given = self._given = trainer.fit_loop.max_epochs
-        if not fast and given not in (None, -1, LIGHTNING_DEFAULT_EPOCHS, self.plan.epochs):
-            raise InputError(
-                f"trainer.max_epochs: the phases last {self.plan.epochs} epochs together. Received: {given}; "
-                "leave max_epochs out and set each phase's epochs."
-            )
+        self._given = trainer.fit_loop.max_epochs
         trainer.fit_loop.max_epochs = self.plan.epochs
         if fast:  # its few batches are run once in every phase
             trainer.fit_loop.epoch_loop.max_steps *= len(self.phases)

@@ -1,6 +1,6 @@
 """timm's networks without their classifier, and our forms of its layers.
 
-A module of its own, imported with the first such network: timm takes 0.4 seconds, which others need not wait for.
+A module of its own, imported with the first such network: timm takes half a second, which others need not wait for.
 """
 
 from typing import Any

@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from parity_tests.processes import BACKENDS, installed_backends
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,3 +20,15 @@ def study() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name == "torch" else [pytest.mark.slow]) for name in BACKENDS],
+)
+def keras_backend(request: pytest.FixtureRequest) -> str:
+    """Each backend of Keras for a whole run: torch always, the others as slow tests."""
+    name = str(request.param)
+    if name not in installed_backends():
+        pytest.skip(f"{name} is not installed")
+    return name

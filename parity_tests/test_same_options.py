@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from parity_tests.processes import BACKENDS, installed_backends
+from parity_tests.processes import installed_backends
 from parity_tests.weights import lived_in
 
 ROOT = Path(__file__).parent.parent
@@ -115,18 +115,13 @@ def ours(study: ModuleType, arguments: list[str], tmp_path_factory: pytest.TempP
     return study.train("lightning_tl", *arguments, QUIET, tmp_path_factory.mktemp("lightning") / "run")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[] if name == "torch" else [pytest.mark.slow]) for name in BACKENDS],
-)
+@pytest.fixture(scope="module")
 def theirs(
-    request: pytest.FixtureRequest, study: ModuleType, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
+    keras_backend: str, study: ModuleType, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     """What keras_ref fit left behind, on each backend."""
-    if request.param not in installed_backends():
-        pytest.skip(f"the {request.param} backend of Keras is not installed")
-    folder = tmp_path_factory.mktemp(request.param) / "run"
-    return study.train("keras_ref", *arguments, (), folder, KERAS_BACKEND=request.param)
+    folder = tmp_path_factory.mktemp(keras_backend) / "run"
+    return study.train("keras_ref", *arguments, (), folder, KERAS_BACKEND=keras_backend)
 
 
 def lengths(run: dict[str, Any]) -> list[int]:

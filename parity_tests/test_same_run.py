@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from parity_tests.processes import BACKENDS, installed_backends
-
 ROOT = Path(__file__).parent.parent
 OPTIONS = (
     "--data.image_size=64", "--data.batch_size=8", "--data.num_workers=0", "--data.val_fraction=0.4",
@@ -59,19 +57,14 @@ def by_two(study: ModuleType, arguments: list[str], tmp_path_factory: pytest.Tem
     return study.train("lightning_tl", config, options, folder, OMP_NUM_THREADS="1")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[] if name == "torch" else [pytest.mark.slow]) for name in BACKENDS],
-)
+@pytest.fixture(scope="module")
 def theirs(
-    request: pytest.FixtureRequest, study: ModuleType, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
+    keras_backend: str, study: ModuleType, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     """What keras_ref fit left behind, on each backend."""
-    if request.param not in installed_backends():
-        pytest.skip(f"the {request.param} backend of Keras is not installed")
     config, *rest = arguments
-    folder = tmp_path_factory.mktemp(request.param) / "run"
-    return study.train("keras_ref", config, rest, folder, KERAS_BACKEND=request.param)
+    folder = tmp_path_factory.mktemp(keras_backend) / "run"
+    return study.train("keras_ref", config, rest, folder, KERAS_BACKEND=keras_backend)
 
 
 @pytest.mark.parametrize("run", ["ours", "by_two"])

@@ -93,8 +93,9 @@ def test_a_validation_before_a_fit_leaves_its_sums_behind(tmp_path: Path) -> Non
 
 def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: Path) -> None:
     data = make_data(draw_images(tmp_path / "images"))
-    weights = dict.fromkeys(data.class_names, np.float64(1.5))
-    phases = [Phase("head", epochs=1, lr=np.logspace(-3, -2, 2)[0])]
+    weights = dict.fromkeys(np.unique(data.class_names), np.float64(1.5))
+    adam = {"class_path": "lightning_tl.optim.KerasAdam", "init_args": {"betas": tuple(np.array([0.9, 0.99]))}}
+    phases = [Phase("head", epochs=1, lr=np.logspace(-3, -2, 2)[0], optimizer=adam)]
     trainer = make_trainer(tmp_path, phases)
     trainer.fit(make_model(data, class_weights=weights, seed=np.int64(3)), data)
     trainer.save_checkpoint(tmp_path / "own.ckpt")

@@ -45,7 +45,7 @@ def test_a_name_of_the_package_leaves_a_users_garbage_alone() -> None:
 
 
 def test_timm_is_imported_with_its_first_network() -> None:
-    """It takes 0.4 seconds, and torchvision's network needs none of it."""
+    """It takes half a second, and torchvision's network needs none of it."""
     told = run(
         "import sys; import lightning_tl.cli; from lightning_tl.backbone import Backbone\n"
         "Backbone('torchvision/mobilenet_v2', 'keras', (32, 32)); print('timm' in sys.modules)\n"

@@ -16,9 +16,9 @@ ORDER = (
     "fingerprint", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph", "backbone",
     "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "precision", "stage_metrics",
     "feature_cache", "resuming", "steps", "classifier", "devices", "recorder", "plan", "stopping", "best_weights",
-    "phases", "progress", "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect",
-    "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export", "arguments", "cli",
-    "completion", "kept_help", "command",
+    "trainer_checks", "phases", "progress", "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger",
+    "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export",
+    "arguments", "cli", "completion", "kept_help", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent

@@ -36,7 +36,7 @@ def test_bad_phases_are_refused(phases: list[dict[str, object]], message: str) -
         make_phases(phases)
 
 
-def test_no_arguments_may_be_null() -> None:
+def test_null_stands_for_no_arguments() -> None:
     assert Phase("head", epochs=1, lr=1e-3, scheduler="cosine", scheduler_args=None).scheduler_args == {}  # type: ignore[arg-type]
 
 

@@ -42,7 +42,7 @@ def from_config(config: Mapping[str, Any], shared: bool = False) -> Any:
         raise InputError(f"augment: an element has class_path and init_args. Received also: {unknown}.")
     name = _name(config["class_path"])
     arguments = config.get("init_args") or {}
-    saturation = arguments.get("saturation_factor") if shared else None
+    saturation = arguments.get("saturation_factor") if shared and isinstance(arguments, Mapping) else None
     if number(saturation):  # of which Keras 3.15 makes [-f, f], its documentation [0, f]
         arguments = {**arguments, "saturation_factor": [0, saturation]}
     try:

@@ -83,7 +83,7 @@ class EpochSampler(DistributedSampler[int]):
 
     def _parts(self, order: Tensor) -> list[Tensor]:
         """This rank's part of every global batch."""
-        return [self._part(batch) for batch in torch.split(order, self.batch_size * self.num_replicas)]
+        return [self._part(batch) for batch in torch.split(order, self.global_batch)]
 
     def _part(self, batch: Tensor) -> Tensor:
         share = -(-len(batch) // self.num_replicas)
@@ -115,12 +115,6 @@ class LateSampler(EpochSampler):
     ) -> None:
         super().__init__(dataset, indices, batch_size, shuffle=shuffle, seed=seed)
         self._divisible = divisible
-
-    @property
-    def global_batch(self) -> int:
-        """Images of all ranks in a step."""
-        self._join()
-        return super().global_batch
 
     def __len__(self) -> int:
         self._join()

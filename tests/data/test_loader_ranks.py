@@ -29,11 +29,6 @@ def indices(batches: list[Item]) -> list[list[int]]:
     return [batch["index"].tolist() for batch in batches]
 
 
-@pytest.fixture
-def root(image_folder: Callable[..., Path]) -> Path:
-    return image_folder({"ants": 10, "bees": 10})
-
-
 def test_ranks_that_join_later_share_the_batches_of_one_process(root: Path, join: Ranks) -> None:
     data = module(root)
     whole = indices(list(module(root, batch_size=8).train_dataloader()))

@@ -2,7 +2,6 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ IMAGES = 16
 """Of training: four batches an epoch when the run begins."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
-
-
-@pytest.fixture
-def root(image_folder: Callable[..., Path]) -> Path:
-    return image_folder({"ants": 10, "bees": 10})
 
 
 class SaveAt(Callback):

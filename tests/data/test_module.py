@@ -20,11 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 @pytest.fixture
-def root(image_folder: Factory) -> Path:
-    return image_folder({"ants": 10, "bees": 10})
-
-
-@pytest.fixture
 def with_bad(root: Path) -> Path:
     (root / "ants/note.jpg").write_text("not an image")
     return root

@@ -23,11 +23,6 @@ FAKE = "torchvision.datasets.FakeData"
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
-@pytest.fixture
-def root(image_folder: Factory) -> Path:
-    return image_folder({"ants": 10, "bees": 10})
-
-
 def test_training_follows_the_draws_epoch_by_epoch(root: Path, tmp_path: Path) -> None:
     data, model = module(root, seed=3), Mean()
     trainer(tmp_path, max_epochs=3).fit(model, datamodule=data)

@@ -1,0 +1,75 @@
+"""What a trainer cannot do beside phases, refused before training."""
+
+from collections.abc import Sequence
+
+import lightning
+from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
+
+from lightning_tl.errors import InputError
+from lightning_tl.phase import Phase
+
+LIGHTNING_DEFAULT_EPOCHS = 1000
+"""What Trainer makes of ``max_epochs=None``; such a trainer has not been told a number."""
+
+
+def check_trainer(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
+    """See that a trainer leaves the length of a run to its phases, and can do what they ask for.
+
+    Raises:
+        InputError: a ``max_epochs`` that disagrees, or ``max_steps``; weights averaged in a way that does not go with
+            phases; a phase that is decided by a validation there is not.
+    """
+    _check_length(trainer, sum(phase.epochs for phase in phases))
+    _check_averaging(trainer, phases)
+    _check_validation(trainer, phases)
+
+
+def _check_length(trainer: lightning.Trainer, epochs: int) -> None:
+    """``max_epochs`` and ``max_steps``, which ``fast_dev_run`` sets by itself."""
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Lightning at run time
+        return
+    if trainer.max_steps != -1:
+        raise InputError(
+            f"trainer.max_steps: phases last whole epochs. Received: {trainer.max_steps}; leave max_steps out and "
+            "set each phase's epochs, or trainer.limit_train_batches for a short trial."
+        )
+    given = trainer.fit_loop.max_epochs
+    if given not in (None, -1, LIGHTNING_DEFAULT_EPOCHS, epochs):
+        raise InputError(
+            f"trainer.max_epochs: the phases last {epochs} epochs together. Received: {given}; "
+            "leave max_epochs out and set each phase's epochs."
+        )
+
+
+def _check_averaging(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
+    """Averages of weights that the recipe, or a phase, does not go with."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+        raise InputError(
+            "trainer.callbacks: StochasticWeightAveraging adds an epoch to estimate BatchNorm's statistics anew; "
+            "here they stand still, and phases own the epochs. Take EMAWeightAveraging."
+        )
+    if any(isinstance(callback, WeightAveraging) for callback in callbacks):
+        for phase in phases:
+            if phase.start_from == "best":
+                raise InputError(
+                    f"phases: {phase.name}: start_from: with weights averaged by a callback, validation judges the "
+                    "averages, not the weights that train on. Received: best; leave it out, or the callback."
+                )
+
+
+def _check_validation(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
+    """A phase that waits for a validation, where there is none."""
+    if trainer.limit_val_batches != 0:
+        return
+    for number, phase in enumerate(phases):
+        waits = {
+            "early_stopping": phase.early_stopping is not None,
+            "scheduler: plateau": phase.scheduler == "plateau",
+            "start_from: best": phase.start_from == "best" and number > 0,
+        }
+        for argument in (name for name, given in waits.items() if given):
+            raise InputError(
+                f"phases: {phase.name}: {argument} goes by validation, and trainer.limit_val_batches is 0. Leave "
+                "one of the two out."
+            )
