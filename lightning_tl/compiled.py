@@ -13,8 +13,8 @@ from lightning_tl.plainly import up_to_date
 class CompiledBackbone:
     """Calls a backbone compiled or plainly, whichever works.
 
-    A graph is compiled for the largest batch seen; the last, smaller batch of an epoch takes the plain path rather
-    than minutes of compilation. Training, evaluation and each phase have graphs of their own. Where compiling
+    A graph is compiled for the largest batch seen, of training and of evaluation each; the last, smaller batch of an
+    epoch takes the plain path rather than minutes of compilation. Each phase has graphs of its own. Where compiling
     fails, for want of a compiler or of support for a layer, all is computed plainly from then on, after one warning.
 
     Args:
@@ -25,14 +25,15 @@ class CompiledBackbone:
         self.backbone = backbone
         self.works = True
         self._compiled: Any = None
-        self._size = 0
+        self._sizes: dict[tuple[bool, bool], int] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (batch, num_features) of images, as ``Backbone.forward``."""
         if self._compiled is None:
             self._compiled = torch.compile(self.backbone, dynamic=False)
-        self._size = max(self._size, len(images))
-        if not self.works or len(images) < self._size or torch.compiler.is_compiling():
+        stage = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        self._sizes[stage] = max(self._sizes.get(stage, 0), len(images))
+        if not self.works or len(images) < self._sizes[stage] or torch.compiler.is_compiling():
             return self.backbone(images)  # type: ignore[no-any-return]
         self.backbone.fold()  # compiled code cannot look at what has changed
         try:

@@ -26,7 +26,7 @@ class Fingerprint:
 
     It is another one when a tensor was written to or is another, trains or does no longer, when a module was replaced,
     pruned, parametrized or is watched otherwise, and for another epsilon or mode. Writing through ``tensor.data``
-    leaves no trace.
+    leaves no trace, nor does writing to a tensor made in inference mode.
 
     Args:
         net: the network.

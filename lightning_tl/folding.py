@@ -17,6 +17,7 @@ from lightning_tl.fingerprint import written
 from lightning_tl.padding import SameConv2d, same_conv2d, same_padded
 from lightning_tl.plainly import plainly
 from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
+from lightning_tl.watching import is_watched
 
 
 class Folded(NamedTuple):
@@ -122,9 +123,17 @@ class Pair(NamedTuple):
     parent: nn.Module
     name: str
 
-    def is_in_place(self) -> bool:
-        """Whether the convolution is still where it was found, with weights of its own."""
-        return self.parent._modules.get(self.name) is self.conv and "parametrizations" not in self.conv._modules
+    def is_as_found(self) -> bool:
+        """Whether the convolution is where it was, the weights are their modules' own, and nobody watches them.
+
+        What is pruned or parametrized is computed as it is called; and hooks are to see what each module gives.
+        """
+        if self.parent._modules.get(self.name) is not self.conv:
+            return False
+        if not all({"weight", "bias"} <= module._parameters.keys() for module in (self.conv, self.norm)):
+            return False
+        both = [*self.conv.modules(), *self.norm.modules()]
+        return not any(map(is_watched, both if self.relu6 is None else [*both, self.relu6]))
 
 
 def has_plain_padding(conv: nn.Conv2d) -> bool:
@@ -154,11 +163,10 @@ class Folds:
         """
         if not self.pairs:
             return
-        state = [gradients, computed_in(_tensors(self.pairs[0])[0]), *fingerprint]
+        state = [gradients, computed_in(next(self.pairs[0].conv.parameters())), *fingerprint]
         if state != self._state:
             fold_frozen(self.pairs, gradients)
-            # What is pruned or parametrized is computed elsewhere, behind the fingerprint's back.
-            self._state = state if all(_has_its_own(pair) for pair in self.pairs) else []
+            self._state = state
             self._of = fingerprint  # kept: see ``fingerprint.Value``
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,13 +186,13 @@ def fold_frozen(pairs: Sequence[Pair], gradients: bool) -> None:
     """Fold the pairs that need no gradient now, and join the others; those that have not changed stay what they are.
 
     Where gradients are off, as in validation, that is all of them: what is evaluated does not depend on the phase, but
-    for the rounding of a graph of what a phase freezes (see ``frozen_graph``). A pair with something else in its
-    convolution's place, as of those who adapt a network, is taken apart.
+    for the rounding of a graph of what a phase freezes (see ``frozen_graph``). A pair that others have changed, or
+    watch, is taken apart, see ``Pair.is_as_found``.
     Pairs that train in less than float32 stay apart, as their product would be rounded rather than the kernel; and on a
     GPU, see ``_is_better_joined``.
     """
     for pair in pairs:
-        if not pair.is_in_place():
+        if not pair.is_as_found():
             unfold(pair)
             continue
         state = _state(pair, gradients)
@@ -210,8 +218,10 @@ def _is_better_joined(weight: Tensor) -> bool:
 def fold(pair: Pair) -> None:
     """Let the convolution compute all; its weights are made in float64 and rounded once."""
     conv, norm, relu6 = pair[:3]
+    device = conv.weight.device
+    at = torch.device("cpu") if device.type == "mps" else device  # which has no float64
     conv_weight, conv_bias, mean, variance, weight, bias = (
-        None if tensor is None else tensor.double()
+        None if tensor is None else tensor.to(at).double()
         for tensor in (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
     )
     assert conv_weight is not None
@@ -219,7 +229,8 @@ def fold(pair: Pair) -> None:
     assert variance is not None
     folded = fuse_conv_bn_weights(conv_weight, conv_bias, mean, variance, norm.eps, weight, bias)
     dtype = computed_in(conv.weight)
-    conv.folded = Folded(folded[0].detach().to(dtype), folded[1].detach().to(conv.weight.dtype), relu6 is not None)
+    kernel, shift = folded[0].detach().to(dtype).to(device), folded[1].detach().to(conv.weight.dtype).to(device)
+    conv.folded = Folded(kernel, shift, relu6 is not None)
     norm.inside = True
     if relu6 is not None:
         relu6.inside = True
@@ -253,22 +264,8 @@ def _joined_weights(conv: nn.Conv2d, norm: InferenceBatchNorm2d) -> tuple[Tensor
 
 def _tensors(pair: Pair) -> list[Tensor]:
     conv, norm = pair[:2]
-    all_six = (
-        *(_held(module._parameters, module, name) for module in (conv, norm) for name in ("weight", "bias")),
-        *(_held(norm._buffers, norm, name) for name in ("running_mean", "running_var")),
-    )
+    all_six = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
     return [tensor for tensor in all_six if tensor is not None]
-
-
-def _has_its_own(pair: Pair) -> bool:
-    """Whether both have weights of their own, as layers that nobody has changed do."""
-    return pair.is_in_place() and all({"weight", "bias"} <= module._parameters.keys() for module in pair[:2])
-
-
-def _held(where: dict[str, Any], module: nn.Module, name: str) -> Tensor | None:
-    """As the module gives it, but sooner where it is kept; what is pruned or parametrized lies elsewhere."""
-    found: Tensor | None = where[name] if name in where else getattr(module, name)
-    return found
 
 
 def _state(pair: Pair, gradients: bool) -> tuple[Any, ...]:

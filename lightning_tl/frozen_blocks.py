@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.blocked import to_blocked, to_plain
-from lightning_tl.chain import is_watched
 from lightning_tl.foldable import PROOF_TOLERANCE
 from lightning_tl.folding import Folded, Pair, has_plain_padding
 from lightning_tl.plainly import plainly
 from lightning_tl.relu6 import in_one_pass
+from lightning_tl.watching import is_watched
 
 
 class Block(NamedTuple):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl import cuda_graph, onednn_graph
-from lightning_tl.chain import bypassed, frozen_chain, unheard
+from lightning_tl.chain import bypassed, frozen_chain
 from lightning_tl.foldable import PROOF_TOLERANCE
 from lightning_tl.onednn_graph import Graph
 from lightning_tl.relu6 import computed_in
+from lightning_tl.watching import unheard
 
 WORTH = 2**16
 """Pixels of a batch, all images together, from which on a graph is made. Making one of oneDNN's takes half a second,
@@ -87,6 +88,8 @@ class FrozenGraph:
         """Whether a graph may be made for batches like ``x``; others are none of its business."""
         batch, _, height, width = x.shape
         if batch * height * width < WORTH or all(batch % number for number in USUAL):
+            return False
+        if 0 in x.stride():  # an image that was expanded, and has no memory of its own
             return False
         weight = next(self.net.parameters())
         return x.device == weight.device and (cuda_graph.offered(x) or onednn_graph.offered(x, weight))

@@ -59,6 +59,18 @@ def test_one_size_is_compiled_and_others_run_plainly(compilations: list[int]) ->
     assert len(compilations) == 2, "a larger batch is a full one"
 
 
+def test_larger_batches_of_evaluation_leave_those_of_training_compiled(compilations: list[int]) -> None:
+    compiled = CompiledBackbone(backbone())
+    with torch.no_grad():  # as a frozen backbone is in training
+        compiled(images(2))
+    with torch.inference_mode():
+        compiled(images(4))
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled(images(2))
+    assert len(compilations) == 3
+
+
 def test_changed_weights_show_without_another_compilation(compilations: list[int]) -> None:
     """Also where they are folded into convolutions."""
     plain = backbone()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune, weight_norm
 
 from lightning_tl.backbone import Backbone
 from lightning_tl.batchnorm import hold_statistics
@@ -208,6 +208,65 @@ def test_a_convolution_that_others_have_changed_is_left_to_them(change: Any) -> 
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
     assert len(gradients[0]) == 2
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
+def pruned(backbone: Backbone) -> None:
+    conv = backbone.net.layer1[0].conv1  # type: ignore[index, union-attr]
+    mask = torch.rand(conv.weight.shape, generator=torch.Generator().manual_seed(3)) < 0.5  # type: ignore[union-attr, arg-type]
+    prune.custom_from_mask(conv, "weight", mask)  # type: ignore[arg-type]
+
+
+def old_weight_norm(backbone: Backbone) -> None:
+    weight_norm(backbone.net.layer1[0].conv1)  # type: ignore[index, union-attr, arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("change", [pruned, old_weight_norm, normalise])
+def test_weights_made_as_a_layer_is_called_are_those_of_now(change: Any) -> None:
+    """After each step of an optimizer, and of a checkpoint."""
+    ours, plain = lived_in("timm/resnet10t").double(), lived_in("timm/resnet10t", fold_batchnorm=False).double()
+    plain.load_state_dict(ours.state_dict())
+    results: list[list[Tensor]] = []
+    for backbone in (ours, plain):
+        backbone.unfreeze_last("all")
+        change(backbone)
+        backbone.double()
+        seen = []
+        optimizer = torch.optim.SGD(backbone.parameters(), lr=1e-3)
+        for _ in range(2):
+            loss = backbone(images()).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                seen += [loss, backbone(images())]
+        backbone.load_state_dict({name: tensor * 1.1 for name, tensor in backbone.state_dict().items()})
+        with torch.no_grad():
+            seen.append(backbone(images()))
+        results.append(seen)
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_hooks_see_what_each_layer_gives(gradients: bool) -> None:
+    ours, plain = (lived_in("timm/mobilenetv2_035", fold_batchnorm=fold).double() for fold in (True, False))
+    plain.load_state_dict(ours.state_dict())
+    seen: list[list[Tensor]] = []
+    for backbone in (ours, plain):
+        backbone.unfreeze_last("all" if gradients else 0)
+        backbone(images())
+        given: list[Tensor] = []
+        block = backbone.net.blocks[3][1]  # type: ignore[index]
+        layers = (block.conv_pw, block.bn2, block.conv_pwl, block.bn3)  # type: ignore[union-attr]
+        handles = [layer.register_forward_hook(lambda _, x, y, to=given: to.extend([*x, y])) for layer in layers]  # type: ignore[union-attr]
+        backbone(images())
+        for handle in handles:
+            handle.remove()
+        backbone(images())
+        assert len(given) == 8
+        seen.append(given)
+    assert folded(ours) + joined(ours) == 52
+    torch.testing.assert_close(*seen, rtol=1e-9, atol=1e-12)
 
 
 class Shared(nn.Module):

@@ -12,8 +12,8 @@ import lightning_tl
 
 ORDER = (
     "importing", "errors", "files", "caches", "table", "draws", "ranks", "keras_layers", "memory", "cuda_graph",
-    "data", "augment", "plainly", "batchnorm", "padding", "timm_network", "network", "relu6", "blocked",
-    "fingerprint", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph", "backbone",
+    "data", "augment", "plainly", "batchnorm", "padding", "timm_network", "network", "relu6", "blocked", "fingerprint",
+    "watching", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph", "backbone",
     "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "precision", "stage_metrics",
     "feature_cache", "resuming", "steps", "classifier", "devices", "recorder", "plan", "stopping", "best_weights",
     "trainer_checks", "phases", "progress", "sigterm", "runfolder", "runfiles", "checkpoint", "saving", "logger",

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
+import torchvision
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_tl.data.cache import GIGABYTE, ImageSettings, Pixels, decode_into
@@ -21,8 +24,12 @@ from lightning_tl.files import replacing, write_text
 
 FORMAT = 1
 """Counts the changes of decoding, resizing and file format that make older files useless."""
+DECODED_BY = (torchvision.__version__, PIL.__version__)
+"""Others may decode or resize to other pixels."""
 ABANDONED = 24 * 3600.0
 """Seconds after which a half-written file is taken to be of a writer that was killed."""
+OURS = re.compile(r"[0-9a-f]{40}\.npy|\.[0-9a-f]{40}\..*\.npy")
+"""Names of such files, and of those that are being written; whatever else a folder holds is its owner's."""
 
 
 def keep_on_disk(
@@ -32,14 +39,14 @@ def keep_on_disk(
 
     The file's name is a hash of the contents of all images and of ``settings``: whatever changes, another file is
     used. It is written under another name and then renamed, by one process while others wait, so that neither a
-    killed writer nor a second rank harms it. The files unused for the longest time make room for new ones.
+    killed writer nor a second rank harms it. Of such files, those unused for the longest time make room for new ones.
 
     Args:
         paths: of the images, relative to root.
         root: folder of the paths.
         settings: how they are resized.
         folder: of the files.
-        limit: of all files in ``folder`` together, in bytes.
+        limit: of all such files in ``folder`` together, in bytes.
 
     Returns:
         The images, or None, with a warning, where they would not fit or the folder cannot be written.
@@ -53,15 +60,18 @@ def keep_on_disk(
         return None
     file = folder / f"{_key(paths, root, settings)}.npy"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(file.with_suffix(".lock")):
-            found = _open(file, paths, settings)
-            if found is None or _decode_now(found.bad, root):
-                _make_room(folder, limit - needed, needed)
-                _write(file, paths, root, settings)
-                found = _open(file, paths, settings)
-                rank_zero_info("decoded images are kept in %s (%.1f GB)", file, needed / GIGABYTE)
-        os.utime(file)
+        found = _usable(file, paths, root, settings)  # without the lock, for which the folder must be writable
+        if found is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(file.with_suffix(".lock")):
+                found = _usable(file, paths, root, settings)
+                if found is None:
+                    _make_room(folder, limit - needed, needed)
+                    _write(file, paths, root, settings)
+                    found = _open(file, paths, settings)
+                    rank_zero_info("decoded images are kept in %s (%.1f GB)", file, needed / GIGABYTE)
+        with contextlib.suppress(OSError):  # of another user's file
+            os.utime(file)
     except OSError as error:
         rank_zero_warn(f"data.cache: {folder} cannot be written ({error}); images are decoded in every epoch.")
         return None
@@ -72,7 +82,7 @@ def _key(paths: Sequence[str], root: str | Path, settings: ImageSettings) -> str
     """A hash of the settings and of what the files hold, in their order."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         contents = list(pool.map(_content, (Path(root, path) for path in paths)))
-    whole = hashlib.sha256(repr((FORMAT, settings)).encode())
+    whole = hashlib.sha256(repr((FORMAT, *DECODED_BY, settings)).encode())
     for content in contents:
         whole.update(content)
     return whole.hexdigest()[:40]
@@ -99,9 +109,12 @@ def _open(file: Path, paths: Sequence[str], settings: ImageSettings) -> Pixels |
         return None
 
 
-def _decode_now(bad: Sequence[BadImage], root: str | Path) -> bool:
-    """Whether what kept a file from being decoded was not in the file: a lack of memory, a network drive."""
-    return any(why_undecodable(Path(root, image.path)) is None for image in bad)
+def _usable(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSettings) -> Pixels | None:
+    """As ``_open``; None too where images decode now that did not: a lack of memory, a network drive."""
+    found = _open(file, paths, settings)
+    if found is None or any(why_undecodable(Path(root, image.path)) is None for image in found.bad):
+        return None
+    return found
 
 
 def _write(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSettings) -> None:
@@ -126,24 +139,33 @@ def _allocate(path: Path) -> None:
 
 
 def _make_room(folder: Path, rest: int, needed: int) -> None:
-    """Remove files until the others take ``rest`` bytes and the disk has ``needed``; OSError if it has not."""
-    unused = (file for file in folder.glob("*.npy") if not (file.name.startswith(".") and _is_recent(file)))
-    files = sorted(unused, key=lambda file: file.stat().st_mtime)
-    taken = sum(file.stat().st_size for file in files)
-    for file in files:
-        if taken <= rest and shutil.disk_usage(folder).free > needed:
-            break
-        taken -= file.stat().st_size
-        file.with_suffix(".json").unlink(missing_ok=True)
-        file.unlink(missing_ok=True)
-        file.with_suffix(".lock").unlink(missing_ok=True)
-    if (free := shutil.disk_usage(folder).free) <= needed:
+    """Remove files until the others take ``rest`` bytes and the disk has ``needed``.
+
+    Raises:
+        OSError: the disk has less; where it would have less without all of them, they stay.
+    """
+    with _locked(folder / ".lock"):
+        files = sorted(_removable(folder), key=lambda file: file[1].st_mtime)
+        taken, free = sum(status.st_size for _, status in files), shutil.disk_usage(folder).free
+        if free + taken > needed:
+            for file, status in files:
+                if taken <= rest and free > needed:
+                    break
+                file.with_suffix(".json").unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+                taken, free = taken - status.st_size, shutil.disk_usage(folder).free
+    if free <= needed:
         raise OSError(f"{free / GIGABYTE:.1f} GB free of {needed / GIGABYTE:.1f} needed")
 
 
-def _is_recent(file: Path) -> bool:
-    """Whether a hidden file may still be written by another process."""
-    return time.time() - file.stat().st_mtime < ABANDONED
+def _removable(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Files of ours that nobody is writing, with what the system knows of them."""
+    for file in folder.glob("*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
+            status = file.stat()
+            written_now = file.name.startswith(".") and time.time() - status.st_mtime < ABANDONED
+            if OURS.fullmatch(file.name) and not written_now:
+                yield file, status
 
 
 @contextlib.contextmanager

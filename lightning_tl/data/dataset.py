@@ -140,23 +140,45 @@ class KeptImages(Dataset[Item]):
 
     def __getitem__(self, position: int) -> Item:
         """As ``ImageDataset``."""
-        batch = self.__getitems__([position])
-        return {"image": batch["image"][0], "label": int(batch["label"]), "index": int(batch["index"])}
+        item: Item = self.__getitems__([position])[0]
+        return item
 
-    def __getitems__(self, positions: Sequence[int]) -> dict[str, Tensor]:
-        """The batch of these positions, as ``DataLoader`` asks for it; ``collate`` has nothing left to do."""
+    def __getitems__(self, positions: Sequence[int]) -> "Taken":
+        """The items of these positions, as ``DataLoader`` asks for them, of a batch that ``collate`` need not make."""
         given = torch.tensor(positions, dtype=torch.int64)
         padding = given < 0
         place = torch.where(padding, ~given, given)
         images = self.images.tensor
         rows = self.rows[place].to(images.device, non_blocking=True)
-        return {
-            "image": images.index_select(0, rows),
-            "label": self.labels[place],
-            "index": self.indices[place].masked_fill(padding, PADDING),
-        }
+        return Taken(
+            image=images.index_select(0, rows),
+            label=self.labels[place],
+            index=self.indices[place].masked_fill(padding, PADDING),
+        )
+
+
+class Taken(Sequence[Item]):
+    """Items that were taken together: a list of them for any collation, and the batch itself for ours.
+
+    Args:
+        image: uint8, (batch, 3, height, width).
+        label: int64, (batch,).
+        index: int64, (batch,).
+    """
+
+    def __init__(self, image: Tensor, label: Tensor, index: Tensor) -> None:
+        self._batch = {"image": image, "label": label, "index": index}
+
+    def __len__(self) -> int:
+        return len(self._batch["label"])
+
+    def __getitem__(self, place: Any) -> Any:
+        """The item there. Raises IndexError where there is none."""
+        image, label, index = (values[place] for values in self._batch.values())
+        return {"image": image, "label": int(label), "index": int(index)}
 
     @staticmethod
-    def collate(batch: Any) -> Any:
-        """The batch as it is."""
+    def collate(taken: Any) -> dict[str, Tensor]:
+        """The batch of ``taken``, which is one already."""
+        batch: dict[str, Tensor] = taken._batch
         return batch

@@ -9,7 +9,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_tl.data.dataset import ImageDataset, Item, KeptImages
+from lightning_tl.data.dataset import ImageDataset, Item, KeptImages, Taken
 from lightning_tl.data.options import DataOptions
 from lightning_tl.data.sampler import EpochSampler, FixedOrderSampler, LateSampler
 from lightning_tl.errors import InputError
@@ -38,8 +38,8 @@ class ResumableLoader(DataLoader[Item]):
         """``batches`` of the epoch that have been trained on, 0 where none is left, each of ``global_batch`` images."""
         if self.trainer is None or not isinstance(self.sampler, EpochSampler):
             return {"batches": 0}
-        done = self._progress.processed
-        return {"batches": done % int(self.trainer.num_training_batches), "global_batch": self.sampler.global_batch}
+        done, batches = self._progress.processed, int(self.trainer.num_training_batches)
+        return {"batches": done % max(1, batches), "global_batch": self.sampler.global_batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Leave out those batches in the next iteration.
@@ -99,7 +99,7 @@ def make_loader(
         sampler=_sampler(dataset, batch_size, shuffle, options, trainer),
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=KeptImages.collate if kept else None,
+        collate_fn=Taken.collate if kept else None,
         pin_memory=computes_on_cuda(trainer) and not (kept and dataset.images.device.type == "cuda"),  # type: ignore[union-attr]
         worker_init_fn=begin_worker,
     )

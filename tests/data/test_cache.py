@@ -1,6 +1,7 @@
 """Decoded images that are kept: the same batches as without, whoever writes them and whatever happens meanwhile."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from conftest import ImageFolderFactory
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 
 from lightning_tl.caches import FOLDER_VARIABLE
 from lightning_tl.data import ImageFolderDataModule
@@ -75,6 +77,19 @@ def test_a_second_run_decodes_nothing(image_folder: ImageFolderFactory, monkeypa
         module(root, "disk", image_size=20)
 
 
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_loaders_of_others_take_the_images_too(image_folder: ImageFolderFactory, cache: str) -> None:
+    """The data set of a loader is an ordinary one, whatever ours do with it."""
+    loader = module(image_folder(COUNTS), cache).val_dataloader()
+    (own,) = loader
+    dataset = loader.dataset  # type: ignore[attr-defined]
+    for other in (dataset, Subset(dataset, range(len(dataset)))):
+        (batch,) = DataLoader(other, batch_size=len(dataset))
+        assert all(torch.equal(batch[key], own[key]) and batch[key].dtype == own[key].dtype for key in own)
+        with pytest.raises(IndexError):
+            dataset[len(dataset)]
+
+
 def test_other_contents_and_settings_have_other_files(image_folder: ImageFolderFactory) -> None:
     root = image_folder(COUNTS)
     module(root, "disk")
@@ -127,12 +142,69 @@ def test_what_another_process_is_writing_is_left_alone(image_folder: ImageFolder
     root = image_folder(COUNTS)
     folder = root.parent / "kept"
     folder.mkdir()
-    writing, abandoned = folder / ".other.1.npy", folder / ".other.2.npy"
+    writing, abandoned = folder / f".{'0' * 40}.1.npy", folder / f".{'0' * 40}.2.npy"
     for file in (writing, abandoned):
         file.write_bytes(b"x" * BIG_FILE)
     os.utime(abandoned, (0, 0))
     assert keep(root, limit=BIG_FILE) is not None
     assert (writing.exists(), abandoned.exists()) == (True, False)
+
+
+def test_files_that_are_not_ours_make_no_room(image_folder: ImageFolderFactory) -> None:
+    """A folder for many things may have been given."""
+    root = image_folder(COUNTS)
+    folder = root.parent / "kept"
+    folder.mkdir()
+    names = ("embeddings.npy", "embeddings.json", "embeddings.lock", ".embeddings.1.npy", f"{'0' * 40}.1.npy")
+    for name in names:
+        (folder / name).write_bytes(b"x" * BIG_FILE)
+        os.utime(folder / name, (0, 0))
+    assert keep(root, limit=BIG_FILE) is not None
+    assert all((folder / name).stat().st_size == BIG_FILE for name in names)
+
+
+def test_where_all_of_them_would_not_be_room_enough_none_goes(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_folder(COUNTS)
+    folder = root.parent / "kept"
+    folder.mkdir()
+    old = folder / f"{'0' * 40}.npy"
+    old.write_bytes(b"x" * 10)
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1))
+    with pytest.warns(UserWarning, match=r"cannot be written \(0\.0 GB free of 0\.0 needed\)"):
+        assert keep(root) is None
+    assert old.exists()
+
+
+def test_a_folder_that_can_only_be_read_is_read(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a cluster's, in which another user's run has kept them."""
+    root = image_folder(COUNTS)
+    first = keep(root)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")  # root, who may run this, is refused nowhere
+
+    monkeypatch.setattr(os, "utime", refused)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    monkeypatch.setattr("lightning_tl.data.cache_file._locked", refused)
+    second = keep(root)
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first.images, second.images)
+
+
+def test_other_versions_of_what_decodes_have_other_files(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_folder(COUNTS)
+    keep(root)
+    monkeypatch.setattr("lightning_tl.data.cache_file.DECODED_BY", ("0.0", "0.0"))
+    keep(root)
+    assert len(files(root)) == 2
 
 
 def test_a_disk_without_room_is_found_before_the_map_is_written_to(
