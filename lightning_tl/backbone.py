@@ -11,7 +11,7 @@ from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.errors import InputError
 from lightning_tl.fingerprint import Fingerprint
 from lightning_tl.foldable import find_pairs
-from lightning_tl.folding import Folds
+from lightning_tl.folding import Folds, is_finite
 from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
@@ -109,6 +109,9 @@ class Backbone(nn.Module):
             self.fold()
             return run(scaled)  # type: ignore[no-any-return]
         with self._graph.lock:
+            if self._folds.pairs and not is_finite(scaled):
+                self._folds.forget()
+                return run(scaled)  # type: ignore[no-any-return]
             if not self._one_by_one and self._graph.takes(scaled):
                 return self._graph(scaled, run, self.fold())
             if self._folds.pairs:

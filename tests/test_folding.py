@@ -269,6 +269,35 @@ def test_hooks_see_what_each_layer_gives(gradients: bool) -> None:
     torch.testing.assert_close(*seen, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", ["pixel", "kernel", "shift", "variance"])
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("count", [2, 8])
+def test_what_is_no_number_shows(
+    number: float, place: str, bfloat16: bool, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that has diverged is not to look healthy: oneDNN's ReLU6 makes a number of NaN. 8 images have a graph."""
+    monkeypatch.setattr("lightning_tl.frozen_graph.WORTH", 1)
+    ours, plain = lived_in("torchvision/mobilenet_v2"), lived_in("torchvision/mobilenet_v2", fold_batchnorm=False)
+    plain.load_state_dict(ours.state_dict())
+    given = images(count).float()
+    found = []
+    for backbone in (ours, plain):
+        backbone.unfreeze_last(0)
+        backbone(given)
+        conv, norm, _ = backbone.net.features[3].conv[1]  # type: ignore[index, union-attr, misc]
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            healthy = backbone(given)
+            to = {"pixel": given, "kernel": conv.weight, "shift": norm.bias, "variance": norm.running_var}[place]  # type: ignore[union-attr]
+            before = to.flatten()[7].item()
+            to.view(-1)[7] = number
+            found.append(backbone(given).isfinite())
+            to.view(-1)[7] = before
+            assert torch.equal(backbone(given), healthy)
+    assert torch.equal(*found)
+    assert folded(ours) == 52
+
+
 class Shared(nn.Module):
     """A convolution whose output a BatchNorm and a sum use."""
 
