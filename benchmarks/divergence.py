@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import BackboneFinetuning, Callback
@@ -53,7 +54,7 @@ class Apart(Callback):
         """Bring the weights of all ranks together."""
         weights = {name: parameter.detach().clone() for name, parameter in pl_module.named_parameters()}
         apart = [_spread(gather(trainer, weight[None])) for weight in weights.values()]
-        largest = max(value for value, _ in apart)
+        largest = float(np.max([value for value, _ in apart]))  # Python's max may pass over a NaN
         differing = sum(differs for _, differs in apart)
         self.epochs.append({"apart": largest, "differing": differing, "tensors": len(apart), "weights": weights})
 

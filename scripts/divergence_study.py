@@ -116,10 +116,14 @@ def compare(callback: str, precision: str, one: list[dict[str, Any]], two: list[
 
 
 def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """The largest norm of the difference of a tensor over its norm; the head's bias over its weight's, being near 0."""
+    """The largest norm of the difference of a tensor over its norm; the head's bias over its weight's, being near 0.
+
+    NaN where any weight is.
+    """
     scale = {name: float(tensor.norm()) for name, tensor in one.items()}
     scale["head.bias"] = max(scale["head.bias"], scale["head.weight"])
-    return max(float((one[name] - other[name]).norm()) / max(scale[name], 1e-12) for name in one)
+    errors = [float((one[name] - other[name]).norm()) / max(scale[name], 1e-12) for name in one]
+    return float(np.max(errors))  # Python's max may pass over a NaN
 
 
 def as_markdown(study: dict[str, Any]) -> str:
