@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 from typing import Any
 
 from benchmarks.rounds import middle
@@ -34,7 +35,7 @@ class Target:
     Attributes:
         what: in words.
         wanted: at least this.
-        found: measured; None where the run did not measure it.
+        found: measured; None where the run did not measure it, infinite where plain Lightning did not get there.
         by: the row that counts, in words.
     """
 
@@ -155,13 +156,18 @@ def _against_plain(rows: Sequence[Row]) -> Target:
 
 
 def _sooner_than_plain(what: str, rows: Sequence[Row], measures: Sequence[str]) -> Target:
-    """The same for what is measured in seconds, of lightning-tl as it is by default."""
+    """The same for what is measured in seconds, of lightning-tl as it is by default.
+
+    Where neither got there, nothing is compared.
+    """
     seconds = {(row["framework"], row["precision"], name): row[name] for row in rows for name in measures}
-    found = []
+    found: list[tuple[float, str]] = []
     for (framework, precision, name), plain in seconds.items():
-        if framework == PLAIN and plain is not None and (OURS, precision, name) in seconds:
-            own = seconds[OURS, precision, name]  # None where it was not reached
+        own = seconds.get((OURS, precision, name))  # None where it was not reached
+        if framework == PLAIN and (OURS, precision, name) in seconds and (own, plain) != (None, None):
             measure = name.removesuffix("seconds").replace("_", " ").strip()
-            found.append((plain / own if own else 0.0, ", ".join(filter(None, [precision, measure]))))
+            never = "which plain Lightning did not reach" if plain is None else ""
+            ratio = 0.0 if own is None else inf if plain is None else plain / own
+            found.append((ratio, ", ".join(filter(None, [precision, measure, never]))))
     least, place = min(found, default=(None, ""))
     return Target(f"{what}: times plain Lightning, at its worst (medians)", 1.0, least, place)

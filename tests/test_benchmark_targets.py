@@ -58,6 +58,18 @@ def test_seconds_are_held_against_plain_lightnings_too() -> None:
     assert (never.found, never.verdict) == (0.0, "missed")
 
 
+def test_an_accuracy_that_plain_lightning_never_reaches_is_reached_sooner() -> None:
+    ours = {"framework": "lightning-tl", "precision": "float32", "seconds": 9.0}
+    plain = {**ours, "framework": "plain-lightning", "seconds": None}
+    alone = _against_plain("time to an accuracy", time_to_accuracy=[ours, plain])
+    assert (alone.verdict, alone.by) == ("met", "float32, which plain Lightning did not reach")
+    mixed = [{**row, "precision": "mixed", "seconds": seconds} for row, seconds in ((ours, 9.0), (plain, 4.5))]
+    worst = _against_plain("time to an accuracy", time_to_accuracy=[ours, plain, *mixed])
+    assert (worst.found, worst.verdict, worst.by) == (0.5, "missed", "mixed")
+    neither = _against_plain("time to an accuracy", time_to_accuracy=[{**ours, "seconds": None}, plain])
+    assert neither.verdict == "not measured"
+
+
 def test_validation_is_held_against_plain_lightnings_too() -> None:
     rows = _rows(select(["lightning-tl float32", "plain-lightning float32"]))
     slow = [
