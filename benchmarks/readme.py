@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.machine import computes_on, has_bfloat16
-from benchmarks.targets import Row, best, own_rows
+from benchmarks.targets import Row, best, marked_rows
 
 MARKER = "<!-- benchmark:table {} -->"
 """Stands before and after the README's table of the report in that folder."""
@@ -17,26 +17,34 @@ PLACES = (
     ("predict", "resident"),
 )
 FAMILIES = {"lightning-tl": "lightning-tl", "keras": "fastest Keras", "plain-lightning": "plain Lightning"}
+STAR = " *"
+"""Behind a figure of an earlier run."""
 
 
 def summary(content: Mapping[str, Any]) -> str:
-    """The machine, images per second of each family's fastest in a table, and what is measured in seconds."""
+    """The machine, images per second of each family's fastest in a table, and what is measured in seconds.
+
+    What the report's own run has not measured is that of an earlier one, with a star.
+    """
     machine, settings = content["machine"], content["settings"]
-    rows = own_rows(content, "rows")
-    lines = [
+    rows = marked_rows(content, "rows")
+    header = [
         f"Images per second on {computes_on(machine)}, batches of {settings['batch_size']} at "
         f"{settings['image_size']} pixels; the recipe's augmentation is inside.",
         "",
         "| | precision | " + " | ".join(FAMILIES.values()) + " | times fastest Keras | of the ceiling |",
         "|---" * (4 + len(FAMILIES)) + "|",
     ]
-    lines += [
+    lines = [
         _line(rows, phase, source, precision)
         for phase, source in PLACES
         for precision in (("float32", "mixed") if has_bfloat16(machine) else ("float32",))
         if best(rows, "lightning-tl", precision, phase, source)
     ]
-    return "\n".join([*lines, *_seconds(content)])
+    lines += _seconds(content)
+    if any(STAR in line for line in lines):
+        lines += ["", "Figures with * are of an earlier run on this machine."]
+    return "\n".join([*header, *lines])
 
 
 def with_summary(readme: str, content: Mapping[str, Any], folder: str) -> str:
@@ -47,7 +55,7 @@ def with_summary(readme: str, content: Mapping[str, Any], folder: str) -> str:
 
 
 def _seconds(content: Mapping[str, Any]) -> list[str]:
-    """A line of what is measured in seconds, in float32, where that is of this run."""
+    """A line of what is measured in seconds, in float32."""
     what = {
         ("startup", "first_step_seconds"): "Seconds from the start of a process to the end of the first training step",
         (
@@ -57,23 +65,31 @@ def _seconds(content: Mapping[str, Any]) -> list[str]:
     }
     said = []
     for (block, name), words in what.items():
-        rows = [row for row in own_rows(content, block) if row["precision"] == "float32" and row[name] is not None]
+        rows = [row for row in marked_rows(content, block) if row["precision"] == "float32" and row[name] is not None]
         if rows:
-            each = ", ".join(f"{row['framework']} {row[name]:.1f}" for row in rows)
+            each = ", ".join(f"{row['framework']} {_figure(row, name, 1)}" for row in rows)
             said.append(f"{words.format(**rows[0])}: {each}")
     return ["", "; ".join(said) + "."] if said else []
 
 
 def _line(rows: Sequence[Row], phase: str, source: str, precision: str) -> str:
-    found = {family: best(rows, family, precision, phase, source) for family in FAMILIES}
-    if precision == "mixed":  # which is compared with the fastest Keras of either precision
-        either = [best(rows, "keras", name, phase, source) for name in ("float32", "mixed")]
-        found["keras"] = max(filter(None, either), key=lambda row: row["images_per_second"], default=None)
-    speeds = ["n/a" if row is None else f"{row['images_per_second']:.0f}" for row in found.values()]
-    ours = found["lightning-tl"]
+    own = [row for row in rows if not row.get("earlier")]
+    place = (phase, source)
+    found = {f: best(own, f, precision, *place) or best(rows, f, precision, *place) for f in FAMILIES}
+    # Mixed is compared with the fastest Keras of either precision; the fastest it is, whichever run has measured it.
+    either = [best(rows, "keras", name, *place) for name in dict.fromkeys(("float32", precision))]
+    found["keras"] = max(filter(None, either), key=lambda row: row["images_per_second"], default=None)
+    speeds = ["n/a" if row is None else _figure(row, "images_per_second", 0) for row in found.values()]
+    ours, keras = found["lightning-tl"], found["keras"]
     assert ours is not None
-    ratio, share = (
-        "n/a" if ours[name] is None else f"{ours[name]:.2f}"
-        for name in ("ratio_to_fastest_keras", "fraction_of_ceiling")
-    )
+    if keras and ours.get("earlier") and not keras.get("earlier"):  # ratios are of one run
+        ours = {**ours, "ratio_to_fastest_keras": None}
+    ratio, share = (_figure(ours, name, 2) for name in ("ratio_to_fastest_keras", "fraction_of_ceiling"))
     return f"| {phase}, {source} | {precision} | {' | '.join(speeds)} | {ratio} | {share} |"
+
+
+def _figure(row: Row, name: str, digits: int) -> str:
+    """A figure of a row as the README has it."""
+    if row[name] is None:
+        return "n/a"
+    return f"{row[name]:.{digits}f}{STAR if row.get('earlier') else ''}"

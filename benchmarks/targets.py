@@ -74,8 +74,13 @@ def all_targets(content: Mapping[str, Any], bfloat16: bool) -> list[Target]:
 
 def own_rows(content: Mapping[str, Any], block: str) -> list[Row]:
     """What the report's own run measured of a block, without what an earlier one has lent."""
-    rows: list[Row] = [] if block in content.get("lent", ()) else content.get(block, [])
-    return [row for row in rows if not row.get("earlier")]
+    return [row for row in marked_rows(content, block) if not row.get("earlier")]
+
+
+def marked_rows(content: Mapping[str, Any], block: str) -> list[Row]:
+    """All rows of a block; ``earlier`` are those that an earlier run has lent, by themselves or as a whole table."""
+    mark = {"earlier": True} if block in content.get("lent", ()) else {}
+    return [{**row, **mark} for row in content.get(block, [])]
 
 
 def best(rows: Sequence[Row], family: str, precision: str, phase: str, source: str) -> Row | None:

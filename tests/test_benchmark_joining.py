@@ -60,6 +60,21 @@ def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any])
     assert joined["rows"][-1] == content["rows"][0]
 
 
+def test_the_readme_keeps_the_figures_of_an_earlier_run(content: dict[str, Any]) -> None:
+    assert "earlier" not in summary(content)
+    for speed, keras, ratio in ((50.0, "100 *", "2.99 *"), (200.0, "200", "n/a")):
+        anew = [row for row in made_up(keras=speed)["rows"] if row["family"] == "keras"]
+        jax = [{**row, "framework": "keras-jax"} for row in anew]
+        table = summary(merge({**content, "rows": jax}, content))
+        assert f"| head, resident | float32 | 300 * | {keras} | n/a | {ratio} | 0.75 * |" in table
+        assert table.endswith("\n\nFigures with * are of an earlier run on this machine.")
+    ours = [row for row in content["rows"] if row["family"] == "lightning-tl"]
+    compiled = [{**row, "framework": "lightning-tl compiled"} for row in ours]
+    slower = summary(merge(made_up(ours=200.0), {**content, "rows": compiled}))
+    assert "| head, resident | float32 | 200 | 100 | n/a | 2.00 | 0.50 |" in slower
+    assert "earlier" not in slower
+
+
 def test_joined_reports_say_which_tables_are_earlier_and_forget_what_was_refused(content: dict[str, Any]) -> None:
     again = f"{content['rows'][0]['framework']} {content['rows'][0]['precision']}"
     reasons = [{"framework": name, "reason": "its loss"} for name in (again, "fastai float32")]
@@ -106,7 +121,7 @@ def test_a_slow_keras_beside_a_faster_one_of_an_earlier_run_makes_no_ratio(conte
     assert {row["ratio_to_fastest_keras"] for row in anew} == {None}
     (head, *_) = all_targets(joined, bfloat16=False)
     assert (head.what, head.verdict) == ("float32, head, resident: times the fastest Keras", "not measured")
-    assert "| head, resident | float32 | 300 | 50 | n/a | n/a |" in summary(joined)
+    assert "| head, resident | float32 | 300 | 100 * | n/a | n/a |" in summary(joined)
     faster = merge({**content, "rows": made_up(keras=100.0)["rows"]}, made_up(keras=50.0))
     assert all(row["ratio_to_fastest_keras"] for row in faster["rows"])
 
