@@ -11,24 +11,32 @@ TABLES = ("rows", "validation", "ceiling", "agreement")
 """Blocks that are joined row by row."""
 BLOCKS = ("validation", "startup", "loading", "time_to_accuracy", "growth", "scaling", "means")
 """Of measures beside the rows, which a run may leave to an earlier one."""
+BESIDE = tuple(block for block in BLOCKS if block not in TABLES)
+"""Those of them that are joined framework by framework: all rows of one, in one precision, are of the same run."""
 NEEDED = ("machine", "versions", "settings", "weights", "load", "refused", "left_out", *TABLES)
 """What every report has."""
 FOR_ACCURACY = ("accuracy", "epochs")
 """Settings that the time to an accuracy alone depends on; they may change where that is measured anew."""
 
 
-def merge(new: Content, old: Content) -> dict[str, Any]:
+def merge(new: Content, old: Content, accuracy: bool = False) -> dict[str, Any]:
     """The blocks of ``new``, and those of ``old`` that were not measured anew; of rows, framework by framework.
 
     Rows that are lent are marked ``earlier``; ``lent`` names tables that are so as a whole, ``further`` those that
     were measured by runs without rows of their own, for the rows of an earlier one, and ``commits`` all there were.
+
+    Args:
+        new: what a run has measured, or has so far.
+        old: an earlier report.
+        accuracy: whether that run measures the time to an accuracy, be it later.
 
     Raises:
         DifferentMachinesError: they are of different machines, versions or settings.
     """
     require_same_machine(new, old)
     for block in ("versions", "settings", "weights"):
-        require_same_block(block, new, old, bool(new.get("time_to_accuracy")))
+        require_same_block(block, new, old, accuracy or bool(new.get("time_to_accuracy")))
+    old = _without_other_accuracy(old, new)
     measured = {key: value for key, value in new.items() if value not in ({}, [])}
     if not new["rows"]:  # the load is that of the rows
         measured.pop("load", None)
@@ -40,7 +48,8 @@ def merge(new: Content, old: Content) -> dict[str, Any]:
     further = set(old.get("further", ())) | set(() if new["rows"] else blocks)
     joined = {
         **old, **measured, **tables,
-        "earlier_load": old.get("earlier_load", old["load"]) if kept else {},
+        **{block: _of_frameworks(new[block], old.get(block, [])) for block in blocks if block in BESIDE},
+        "earlier_load": _earlier_load(old, bool(new["rows"])) if kept else {},
         "lent": sorted(lent),
         "further": sorted(further - lent - set(blocks if new["rows"] else ())),
         "commits": sorted({*old.get("commits", ["unknown"]), *new.get("commits", ["unknown"])}),
@@ -61,6 +70,28 @@ def require_same_block(block: str, new: Content, old: Content, accuracy: bool) -
     ]
     if differs:
         raise DifferentMachinesError(f"reports with different {block} are not joined: {', '.join(differs)}.")
+
+
+def _without_other_accuracy(old: Content, new: Content) -> Content:
+    """``old``, without the time to an accuracy where ``new`` has other settings for that."""
+    if all(old["settings"].get(name) == new["settings"].get(name) for name in FOR_ACCURACY):
+        return old
+    names = {key: [block for block in old.get(key, ()) if block != "time_to_accuracy"] for key in ("lent", "further")}
+    return {**old, **names, "time_to_accuracy": []}
+
+
+def _earlier_load(old: Content, anew: bool) -> dict[str, list[float]]:
+    """The load of the runs that have lent rows; of several the larger figures, as rows of each may be left.
+
+    ``anew``: whether rows were measured anew; otherwise ``old`` keeps its load, which is not an earlier one's.
+    """
+    before: dict[str, list[float]] = old.get("earlier_load") or {}
+    if not anew:
+        return before
+    return {
+        name: [max(both) for both in zip(figures, before.get(name, figures), strict=True)]
+        for name, figures in old["load"].items()
+    }
 
 
 def _tables(new: Content, old: Content) -> dict[str, Any]:
@@ -94,6 +125,16 @@ def _joined(new: Sequence[Content], old: Sequence[Content]) -> list[dict[str, An
     measured = {place(row) for row in new}
     mark = {"earlier": True} if new else {}
     return [*({**row, **mark} for row in old if place(row) not in measured), *map(dict, new)]
+
+
+def _of_frameworks(new: Sequence[Content], old: Sequence[Content]) -> list[dict[str, Any]]:
+    """All of ``new``, before the rows that ``old`` has of other frameworks and precisions, marked."""
+
+    def whose(row: Content) -> tuple[Any, ...]:
+        return row.get("framework"), row.get("precision")  # a row of the means has no framework
+
+    measured = {whose(row) for row in new}
+    return [*map(dict, new), *({**row, "earlier": True} for row in old if whose(row) not in measured)]
 
 
 def _ratio_that_holds(row: dict[str, Any], rows: Sequence[Content]) -> dict[str, Any]:

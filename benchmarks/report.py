@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.joining import TABLES
+from benchmarks.joining import BLOCKS, TABLES
 from benchmarks.machine import has_bfloat16
 from benchmarks.settings import PREFETCHED
 from benchmarks.targets import all_targets
@@ -70,7 +70,7 @@ def _machine(content: Content) -> str:
         f"measurement and {most_other:.0%} in the worst; frameworks that should have been idle {idle:.1%} and "
         f"{most_idle:.0%}."
     )
-    if any(row.get("earlier") for block in TABLES for row in content.get(block, ())):
+    if any(row.get("earlier") for block in (*TABLES, *BLOCKS) for row in content.get(block, ())):
         lines.append("Rows with * are of an earlier run on this machine, and so is what stands in them.")
     if content.get("earlier_load"):
         worst = content["earlier_load"]["other_programs"][1]
@@ -184,8 +184,8 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
     if not rows:
         return "none"
-    header = [name for name in rows[0] if name != "earlier"]
-    cells = [[_cell(row[name]) for name in header] for row in rows]
+    header = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "earlier"]
+    cells = [[_cell(row.get(name)) for name in header] for row in rows]
     starred = [
         [f"{first} *", *others] if row.get("earlier") else [first, *others]
         for row, (first, *others) in zip(rows, cells, strict=True)

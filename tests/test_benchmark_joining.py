@@ -1,18 +1,14 @@
 """Reports of one machine are joined, and what the page then says of rows that another run has lent."""
 
-import json
-from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarked import TINY, command, made_up
+from benchmarked import TINY, made_up
 
-from benchmarks.joining import BLOCKS, NEEDED, merge
-from benchmarks.machine import DifferentMachinesError, describe_machine
+from benchmarks.joining import BESIDE, BLOCKS, merge
+from benchmarks.machine import DifferentMachinesError
 from benchmarks.readme import summary
 from benchmarks.report import to_markdown
-from benchmarks.settings import Settings
 from benchmarks.targets import all_targets
 
 OURS, KERAS = {"framework": "lightning-tl", "precision": "float32"}, {"framework": "keras-jax", "precision": "float32"}
@@ -42,7 +38,10 @@ def test_another_accuracy_is_joined_where_that_is_measured_anew(content: dict[st
         merge(content, old)
     anew = {**content, "time_to_accuracy": [{**OURS, "target": TINY.accuracy}]}
     assert merge(anew, {**old, "scaling": [{"processes": 1}]})["scaling"] == [{"processes": 1}]
-    assert merge(anew, old)["settings"]["accuracy"] == TINY.accuracy
+    joined = merge(anew, {**old, "time_to_accuracy": [{**KERAS, "target": 0.5}], "lent": ["time_to_accuracy"]})
+    assert (joined["settings"]["accuracy"], joined["time_to_accuracy"]) == (TINY.accuracy, anew["time_to_accuracy"])
+    yet_to_come = merge(content, {**old, "time_to_accuracy": [KERAS], "lent": ["time_to_accuracy"]}, accuracy=True)
+    assert (yet_to_come["time_to_accuracy"], yet_to_come["lent"]) == ([], [])
 
 
 def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any]) -> None:
@@ -55,9 +54,54 @@ def test_joined_reports_keep_what_was_not_measured_anew(content: dict[str, Any])
     assert "earlier" not in to_markdown(content)
     assert joined["startup"] == old["startup"]
     more = merge({**content, "rows": [], "load": {}, "startup": [KERAS]}, old)
-    assert (more["load"], more["rows"], len(more["startup"])) == (old["load"], old["rows"], 1)
+    assert (more["load"], more["rows"]) == (old["load"], old["rows"])
+    assert more["startup"] == [KERAS, {**OURS, "earlier": True}]
     assert [row["source"] for row in joined["rows"]].count("files") == len(files)
     assert joined["rows"][-1] == content["rows"][0]
+
+
+@pytest.mark.parametrize("block", [block for block in BESIDE if block != "means"])
+def test_measures_beside_the_rows_are_joined_framework_by_framework(block: str, content: dict[str, Any]) -> None:
+    mixed = {**OURS, "precision": "mixed"}
+    old = {**content, block: [{**OURS, "value": 1}, {**OURS, "value": 2}, mixed, KERAS]}
+    for rows in (content["rows"], []):
+        joined = merge({**content, "rows": rows, block: [{**OURS, "value": 3}]}, old)
+        earlier = [{**mixed, "earlier": True}, {**KERAS, "earlier": True}]
+        assert joined[block] == [{**OURS, "value": 3}, *earlier]
+        assert (joined["lent"], joined["further"]) == ([], [] if rows else [block])
+
+
+def test_what_the_means_are_worth_is_joined_by_precision(content: dict[str, Any]) -> None:
+    single, mixed = ({"means": "Adam", "precision": precision, "gain": 1.0} for precision in ("float32", "mixed"))
+    joined = merge({**content, "means": [{**single, "gain": 2.0}]}, {**content, "means": [single, mixed]})
+    assert joined["means"] == [{**single, "gain": 2.0}, {**mixed, "earlier": True}]
+
+
+def test_seconds_of_two_runs_stand_beside_each_other_and_are_not_compared(content: dict[str, Any]) -> None:
+    ours, plain = (
+        {**OURS, "framework": name, "first_step_seconds": seconds, "first_finetune_step_seconds": 1.0}
+        for name, seconds in (("lightning-tl", 5.0), ("plain-lightning", 4.0))
+    )
+    old = {**content, "startup": [ours, plain]}
+    anew = {**ours, "first_step_seconds": 3.0, "of_a_later_version": 7}
+    joined = merge({**content, "rows": [], "startup": [anew]}, old)
+    page = to_markdown(joined)
+    assert "| lightning-tl | float32 | 3 | 1 | 7 |" in page
+    assert "| plain-lightning * | float32 | 4 | 1 | n/a |" in page
+    assert "Rows with * are of an earlier run" in page
+    verdicts = [
+        target.verdict
+        for report in (old, joined)
+        for target in all_targets(report, bfloat16=False)
+        if target.what.startswith("first steps: ")
+    ]
+    assert verdicts == ["missed", "not measured"]
+    assert summary(joined).splitlines()[-3:] == [
+        "Seconds from the start of a process to the end of the first training step: lightning-tl 3.0, "
+        "plain-lightning 4.0 *.",
+        "",
+        "Figures with * are of an earlier run on this machine.",
+    ]
 
 
 def test_the_readme_keeps_the_figures_of_an_earlier_run(content: dict[str, Any]) -> None:
@@ -75,6 +119,23 @@ def test_the_readme_keeps_the_figures_of_an_earlier_run(content: dict[str, Any])
     assert "earlier" not in slower
 
 
+def test_the_load_of_every_earlier_run_is_kept(content: dict[str, Any]) -> None:
+    first, second = (
+        {"idle_frameworks": idle, "other_programs": other}
+        for idle, other in (([0.0, 0.1], [0.01, 0.5]), ([0.0, 0.3], [0.02, 0.2]))
+    )
+    joined = merge({**content, "rows": content["rows"][:1], "load": second}, {**content, "load": first})
+    assert joined["earlier_load"] == first
+    again = merge({**content, "rows": content["rows"][1:2]}, joined)
+    assert again["earlier_load"] == {"idle_frameworks": [0.0, 0.3], "other_programs": [0.02, 0.5]}
+    assert "In that run's worst measurement other programs took 50%." in to_markdown(again)
+    whole = merge(content, again)
+    assert whole["earlier_load"] == {}
+    assert merge({**content, "rows": content["rows"][:1]}, whole)["earlier_load"] == content["load"]
+    parts = {**content, "rows": [], "startup": [OURS]}
+    assert merge(parts, joined)["earlier_load"] == first, "the report's own load is not an earlier one"
+
+
 def test_joined_reports_say_which_tables_are_earlier_and_forget_what_was_refused(content: dict[str, Any]) -> None:
     again = f"{content['rows'][0]['framework']} {content['rows'][0]['precision']}"
     reasons = [{"framework": name, "reason": "its loss"} for name in (again, "fastai float32")]
@@ -85,26 +146,6 @@ def test_joined_reports_say_which_tables_are_earlier_and_forget_what_was_refused
     assert "These tables are of an earlier run on this machine as a whole: growth." in to_markdown(joined)
     anew = merge({**content, "growth": [OURS]}, joined)
     assert anew["lent"] == []
-
-
-def test_the_command_refuses_another_machine_before_it_measures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    machine = {**describe_machine(1), "cpu": "another"}
-    (tmp_path / "old.json").write_text(json.dumps({**made_up(), "machine": machine}))
-    assert command().main(["--quick", "--threads", "1", "--merge", str(tmp_path / "old.json")]) == 2
-    assert capsys.readouterr().err.startswith("benchmark: error: runs on different machines are not compared: cpu")
-
-
-def test_the_command_refuses_other_settings_before_it_measures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old = {**made_up(), "settings": asdict(replace(Settings().quick(), threads=1, warmup=9))}
-    (tmp_path / "old.json").write_text(json.dumps(old))
-    assert command().main(["--quick", "--threads", "1", "--merge", str(tmp_path / "old.json")]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("benchmark: error: reports with different settings are not joined: warmup ")
-    assert error.endswith(" against 9.\n")
 
 
 def test_a_slow_keras_beside_a_faster_one_of_an_earlier_run_makes_no_ratio(content: dict[str, Any]) -> None:
@@ -175,30 +216,3 @@ def test_lent_agreement_is_marked_too(content: dict[str, Any]) -> None:
     page = to_markdown(merge({**content, "agreement": one}, content))
     assert "| lightning-tl * | float32 | finetune | shared draws |" in page
     assert "Rows with * are of an earlier run" in page
-
-
-def test_a_file_that_is_no_report_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "old.json").write_text(json.dumps({"machine": describe_machine(1)}))
-    assert command().main(["--quick", "--merge", str(tmp_path / "old.json")]) == 2
-    missing = ", ".join(NEEDED[1:])
-    assert capsys.readouterr().err.endswith(f"Received: {tmp_path / 'old.json'}, without {missing}.\n")
-
-
-def test_a_run_that_goes_on_from_a_partial_report_keeps_it(
-    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where it is ended again, before it has measured anything that the first has."""
-    script, partial = command(), tmp_path / "benchmark.partial.json"
-    settings = asdict(replace(Settings().quick(), threads=1))
-    partial.write_text(json.dumps({**content, "settings": settings}))
-
-    def ended(ground: Any, frameworks: Any, measures: Any, keep: Any) -> None:
-        keep({**content, "settings": settings, "rows": content["rows"][:1]})
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(script, "run", ended)
-    monkeypatch.setattr(script, "prepare", lambda *options: None)
-    with pytest.raises(KeyboardInterrupt):
-        script.main(["--quick", "--threads", "1", "--merge", str(partial), "--output", str(tmp_path)])
-    kept = json.loads(partial.read_text())
-    assert len(kept["rows"]) == len(content["rows"]) > 1
