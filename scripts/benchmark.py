@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.bench import MEASURES, run  # noqa: E402
 from benchmarks.frameworks import FRAMEWORKS, quick, select  # noqa: E402
 from benchmarks.joining import NEEDED, merge, require_same_block  # noqa: E402
-from benchmarks.machine import describe_machine, has_bfloat16, require_same_machine  # noqa: E402
+from benchmarks.machine import describe_machine, has_bfloat16, require_same_machine, versions  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
 from benchmarks.readme import with_summary  # noqa: E402
@@ -64,20 +64,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         quick(has_bfloat16(machine)) if options.quick else [framework.name for framework in FRAMEWORKS]
     )
     frameworks = select(names)
-    old = _read(options.merge) if options.merge else None
+    old, accuracy = _read(options.merge) if options.merge else None, "accuracy" in options.measures
     if old:  # before hours of measuring
         require_same_machine({"machine": machine}, old)
-        require_same_block("settings", {"settings": asdict(settings)}, old, "accuracy" in options.measures)
+        require_same_block("settings", {"settings": asdict(settings)}, old, accuracy)
+        require_same_block("versions", {"versions": versions()}, old, accuracy)
     unfinished = options.output / "benchmark.partial.json"
 
     def keep(content: dict[str, Any]) -> None:
-        lent = merge(content, old) if old else content  # the old may be the very file that is written
+        lent = merge(content, old, accuracy) if old else content  # the old may be the very file that is written
         write_text(unfinished, json.dumps(lent, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         ground = prepare(settings, Path(folder), options.data, options.weights)
+        if old:
+            require_same_block("weights", {"weights": ground.sources}, old, accuracy)
         content = run(ground, frameworks, options.measures, keep)
-    content = merge(content, old) if old else content
+    content = merge(content, old, accuracy) if old else content
     unfinished.unlink(missing_ok=True)
     return content
 
