@@ -1,4 +1,4 @@
-"""The command line: ``python -m keras_ref fit --config X.yaml [--data.root DIR] …``."""
+"""The command line: ``python -m keras_ref fit --config X.yaml [--config Y.yaml] [--data.root DIR] …``."""
 
 import argparse
 import sys
@@ -13,7 +13,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Bad input is one message without a traceback."""
     options, rest = _parser().parse_known_args(args)
     try:
-        config = read_config(options.config, parse_overrides(rest))
+        first, *others = options.config
+        config = read_config(first, parse_overrides(rest), others)
         select_backend()
         from keras_ref.fit import fit  # imports keras, which reads the backend's name at once
 
@@ -44,10 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m keras_ref",
         description="The recipe in Keras 3. The backend is KERAS_BACKEND, else the first one installed.",
-        epilog="Any value of the config can be given as --block.key VALUE, for example --data.root images.",
+        epilog="Any value of the config can be given as --block.key VALUE, for example --data.root images, and then "
+        "counts instead of those in files.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("fit", help="train and evaluate", allow_abbrev=False)
-    command.add_argument("--config", required=True, help="the YAML that lightning-tl fit reads")
+    words = "the YAML that lightning-tl fit reads; given again, what the last says counts"
+    command.add_argument("--config", required=True, action="append", help=words)
     return parser

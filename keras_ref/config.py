@@ -77,19 +77,24 @@ class Config:
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) -> Config:
-    """Read a config and change single values of it.
+def read_config(
+    path: str | Path, overrides: Mapping[str, str] | None = None, on_top: Sequence[str | Path] = ()
+) -> Config:
+    """Read a config, put others on top of it, and change single values.
 
     Args:
         path: of the YAML file.
-        overrides: dotted key to YAML value, as ``{"data.root": "images"}``.
+        overrides: dotted key to YAML value, as ``{"data.root": "images"}``; names and paths are taken as they are.
+        on_top: further YAML files; of each value the last one counts.
 
     Raises:
-        InputError: the file cannot be read, a key is unknown, or a value is out of range.
+        InputError: a file cannot be read, a key is unknown, or a value is out of range.
     """
     values = _read(Path(path))
+    for other in on_top:
+        values |= {key: _on_top(values.get(key), value, key) for key, value in _read(Path(other)).items()}
     for key, text in (overrides or {}).items():
-        _set(values, key, _parse(text, f"--{key}"))
+        _set(values, key, (text or None) if key in _TEXTS and text != "null" else _parse(text, f"--{key}"))
     _check_keys(values, "", [*_BLOCKS, *_IGNORED])
     resumed = values.get("ckpt_path")
     check(resumed is None, "ckpt_path", "null (keras_ref cannot resume; start a new run)", resumed)
@@ -113,6 +118,10 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
 _BLOCKS = ("seed_everything", "model", "data", "phases", "trainer", "keras", "checkpoint_every_n_steps", "pictures")
 _IGNORED = ("ckpt_path", "weights_only")
 """What ``lightning-tl fit`` writes into its config.yaml beside them."""
+_TEXTS = (
+    "model.backbone", "model.weights", "data.root", "data.split", "data.dataset", "trainer.default_root_dir",
+)  # fmt: skip
+"""Names and paths, which a command line need not quote as YAML: ``2024``, ``yes`` and ``photos #2`` are folders."""
 _SPEED = {
     "model.": ("fold_batchnorm", "channels_last", "cache_features", "keep_memory", "compile"),
     "data.": ("cache", "cache_folder", "cache_gb"),
@@ -150,15 +159,50 @@ def _mapping(values: Any, where: str) -> Mapping[str, Any]:
     return values
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set the value at a dotted key; blocks on the way are copied or made."""
+def _on_top(below: Any, value: Any, key: str) -> Any:
+    """What ``lightning-tl fit`` makes of a value given where there is one already.
+
+    Blocks are merged; so are phases, and augmentations, each with the one in its place, where there are as many of them
+    as before. All else is replaced.
+    """
+    if key in ("model", "data", "trainer") and isinstance(below, Mapping):
+        block = _mapping(value or {}, key)
+        return {**below, **{name: _on_top(below.get(name), item, f"{key}.{name}") for name, item in block.items()}}
+    merge = {"phases": _phase_on_top, "model.augment": _augmentation_on_top}.get(key)
+    if merge and isinstance(below, list) and isinstance(value, list) and len(below) == len(value):
+        pairs = zip(below, value, strict=True)
+        return [merge(*pair) if all(isinstance(item, Mapping) for item in pair) else pair[1] for pair in pairs]
+    return value
+
+
+def _phase_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    return {**below, **value}
+
+
+def _augmentation_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """differs: lightning_tl lets another transform take over the arguments that it has too."""
+    merged = {**below, **value}
+    kept, given = below.get("init_args") or {}, value.get("init_args", {})
+    if not isinstance(kept, Mapping) or not isinstance(given, Mapping):
+        return merged
+    before, after = (str(item.get("class_path")).rpartition(".")[2] for item in (below, merged))
+    if before != after and set(kept) - set(given):
+        raise InputError(
+            f"model.augment: {after} is given where {before} was, of whose arguments lightning-tl fit would keep those "
+            f"that it takes. Received before: {dict(kept)}; give all augmentations once."
+        )
+    return {**merged, "init_args": {**kept, **given}}
+
+
+def _set(values: dict[str, Any], key: str, value: Any, block: str = "") -> None:
+    """Set the value at a dotted key, below ``block``; blocks on the way are copied or made."""
     name, _, rest = key.partition(".")
     if not rest:
-        values[name] = value
+        values[name] = _on_top(values.get(name), value, block + name)
         return
-    block = dict(_mapping(values.get(name) or {}, name))
-    _set(block, rest, value)
-    values[name] = block
+    inner = dict(_mapping(values.get(name) or {}, name))
+    _set(inner, rest, value, f"{block}{name}.")
+    values[name] = inner
 
 
 def _known(values: Any, where: str, kind: type[ModelConfig] | type[DataConfig]) -> dict[str, Any]:

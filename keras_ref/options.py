@@ -98,6 +98,8 @@ class DataConfig:
         check(self.dataset in (None, DATASET), "data.dataset", f"null, or {DATASET}", self.dataset)
         check(not self.dataset_args, "data.dataset_args", "null", self.dataset_args)
         check(self.dataset is None or self.split != "keras", "data.split", "stratified with data.dataset", self.split)
+        named = self.root is None or isinstance(self.root, str)
+        check(named, "data.root", "the path of a folder (a number in quotes), or null,", self.root)
         check(
             self.root is not None or self.dataset is not None,
             "data.root",
@@ -114,8 +116,7 @@ class DataConfig:
         check(self.resize in RESIZE_MODES, "data.resize", f"one of {', '.join(RESIZE_MODES)}", self.resize)
         check(isinstance(self.antialias, bool), "data.antialias", "true or false", self.antialias)
         check(self.on_bad_image in ("error", "skip"), "data.on_bad_image", "error or skip", self.on_bad_image)
-        named = isinstance(self.split, str)
-        method = named and (self.split in SPLIT_METHODS or Path(self.split).suffix == ".csv")
+        method = isinstance(self.split, str) and (self.split in SPLIT_METHODS or Path(self.split).suffix == ".csv")
         check(method, "data.split", "stratified, keras or a .csv file", self.split)
         self._check_fractions()
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import yaml
 from keras_ref.cli import main, parse_overrides
 from keras_ref.config import read_config
 from keras_ref.errors import InputError
+from keras_ref.options import DATASET
 from keras_ref.phase import ADAM
 from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING
+from lightning_tl.cli import main as lightning_main
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 CONFIG: dict[str, Any] = {
@@ -23,6 +26,26 @@ CONFIG: dict[str, Any] = {
     "trainer": {"accelerator": "gpu", "devices": 1, "default_root_dir": "somewhere"},
 }
 PHASE: dict[str, Any] = {"name": "a", "epochs": 1, "lr": 1.0e-3}
+ROTATION = "lightning_tl.augment.RandomRotation"
+BELOW: dict[str, Any] = {
+    "model": {
+        "weights": "none",
+        "dropout": 0.5,
+        "fused": False,
+        "backbone_args": {"width_mult": 0.5},
+        "augment": [
+            {"class_path": "RandomRotation", "init_args": {"factor": 0.1, "fill_mode": "constant"}},
+            {"class_path": "RandomContrast", "init_args": {"factor": 0.1}},
+        ],
+    },
+    "data": {"root": "images", "image_size": [64, 96], "batch_size": 8},
+    "phases": [
+        {**PHASE, "early_stopping": {"patience": 2, "min_delta": 0.1}},
+        {**PHASE, "name": "b", "unfreeze_last": 20},
+    ],
+    "trainer": {"default_root_dir": "somewhere", "max_epochs": 2},
+    "keras": {"draws": "shared"},
+}
 
 
 def written(folder: Path, **blocks: Any) -> Path:
@@ -45,6 +68,82 @@ def test_values_are_overridden_by_dotted_keys(tmp_path: Path) -> None:
     config = read_config(written(tmp_path), overrides)
     assert (config.data.root, config.data.size) == ("here", (96, 64))
     assert (config.draws, config.seed) == ("shared", 3)
+
+
+@pytest.mark.parametrize(
+    ("above", "options"),
+    [
+        ({"data": {"root": "others", "batch_size": 16}, "trainer": {"max_epochs": 2}, "seed_everything": 3}, {}),
+        ({"phases": [{**PHASE, "name": "c", "early_stopping": {"patience": 7}}, {"lr": 0.1, "epochs": 1}]}, {}),
+        ({"phases": [{**PHASE, "epochs": 2}], "keras": {}, "pictures": False}, {}),
+        ({"model": {"backbone_args": {}, "augment": [{"class_path": "RandomFlip"}]}}, {}),
+        ({"model": {"augment": [{"class_path": ROTATION}, {"init_args": {"factor": 0.3}}]}}, {}),
+        ({"model": {"augment": [{"class_path": ROTATION, "init_args": None}, {"class_path": "RandomContrast"}]}}, {}),
+        ({}, {"phases": "[{name: x, epochs: 1, lr: 0.1}, {name: y, epochs: 1, lr: 0.1}]"}),
+        ({"data": {"batch_size": 4}}, {"data": "{val_fraction: 0.3}", "model.backbone_args.width_mult": "0.25"}),
+    ],
+)
+def test_one_config_on_another_is_what_lightning_tl_makes_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], above: dict[str, Any], options: dict[str, str]
+) -> None:
+    paths = [tmp_path / "below.yaml", tmp_path / "above.yaml"]
+    for path, values in zip(paths, (BELOW, above), strict=True):
+        path.write_text(yaml.safe_dump(values))
+    given = [word for path in paths for word in ("--config", str(path))]
+    changed = [word for key, value in options.items() for word in (f"--{key}", value)]
+    with pytest.raises(SystemExit, match="0"):
+        lightning_main(["fit", *given, *changed, "--print_config"])
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    ours, theirs = read_config(paths[0], options, paths[1:]), read_config(tmp_path / "printed.yaml")
+    for name in ("data", "phases", "seed", "root", "draws", "pictures"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert (ours.model.alpha, ours.model.dropout) == (theirs.model.alpha, theirs.model.dropout)
+    assert len(ours.model.augment) == len(theirs.model.augment)
+    for item, printed in zip(ours.model.augment, theirs.model.augment, strict=True):
+        assert printed["class_path"].endswith(item["class_path"].rpartition(".")[2])
+        assert without_defaults(item) == without_defaults(printed)
+
+
+def without_defaults(augmentation: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a transform, without those that lightning-tl writes out."""
+    defaults = {"fill_mode": "reflect", "interpolation": "bilinear", "fill_value": 0.0, "value_range": [0.0, 255.0]}
+    defaults["mode"] = "horizontal_and_vertical"
+    given = augmentation.get("init_args") or {}
+    return {key: value for key, value in given.items() if key not in defaults or value != defaults[key]}
+
+
+def test_a_block_without_values_leaves_those_below(tmp_path: Path) -> None:
+    (tmp_path / "above.yaml").write_text("data:\ntrainer:\n")
+    path = written(tmp_path)
+    assert read_config(path, on_top=[tmp_path / "above.yaml"]) == read_config(path)
+
+
+def test_another_augmentation_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
+    """lightning-tl would give it a factor that was meant for a rotation."""
+    path = written(tmp_path, model=BELOW["model"])
+    augment = "[{class_path: RandomZoom, init_args: {height_factor: 0.2}}, {class_path: RandomContrast}]"
+    with pytest.raises(InputError, match="model.augment: RandomZoom is given where RandomRotation was"):
+        read_config(path, {"model.augment": augment})
+    same = (
+        "[{class_path: RandomBrightness, init_args: {factor: 0.2, fill_mode: nearest}}, {class_path: RandomContrast}]"
+    )
+    assert read_config(path, {"model.augment": same}).model.augment[1] == BELOW["model"]["augment"][1]
+
+
+@pytest.mark.parametrize("text", ["photos #2", "2024", "yes", "1e3", "a: b", "'quoted'", "~"])
+def test_names_and_paths_are_taken_from_the_command_line_as_they_are(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path)
+    config = read_config(path, {"data.root": text, "model.weights": text, "trainer.default_root_dir": text})
+    assert (config.data.root, config.model.weights, config.root) == (text, text, text)
+    assert read_config(path, {"data.split": f"{text}.csv"}).data.split == f"{text}.csv"
+
+
+def test_no_folder_may_be_asked_for_on_the_command_line(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert read_config(path, {"data.root": "null", "data.dataset": DATASET}).data.root is None
+    for text in ("null", ""):
+        with pytest.raises(InputError, match="data.root: the folder that holds one folder of images per class"):
+            read_config(path, {"data.root": text})
 
 
 def test_what_concerns_several_devices_is_accepted(tmp_path: Path) -> None:
@@ -76,6 +175,7 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"model": {"backbone_args": {"width": 1}}}, "width_mult"),
         ({"model": {"backbone_args": {"width_mult": 0.56}}}, "round all channels alike"),
         ({"data": {}}, "data.root"),
+        ({"data": {"root": 2024}}, "data.root: the path of a folder (a number in quotes), or null, is needed. Rec"),
         ({"data": {"root": "x", "split": "random"}}, "data.split"),
         ({"data": {"root": "x", "split": "keras", "test_fraction": 0.1}}, "data.test_fraction"),
         ({"data": {"root": "x", "batch_size_is": "total"}}, "data.batch_size_is"),
@@ -194,6 +294,15 @@ def test_timms_names_stand_for_a_width(tmp_path: Path, name: str, alpha: float) 
 def test_an_argument_without_its_pair_is_refused(args: list[str]) -> None:
     with pytest.raises(InputError, match="--key value"):
         parse_overrides(args)
+
+
+def test_every_config_of_the_command_line_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, last = tmp_path / "first.yaml", tmp_path / "last.yaml"
+    first.write_text(yaml.safe_dump({**CONFIG, "data": {"root": "images", "batch_size": 0}}))
+    for values, message in (({"data": {"root": "others"}}, "data.batch_size"), ({"data": {"batch_size": -3}}, "-3")):
+        last.write_text(yaml.safe_dump(values))
+        assert main(["fit", "--config", str(first), "--config", str(last)]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_the_command_line_prints_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
