@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from keras_ref.errors import InputError
 
@@ -36,8 +37,8 @@ def scan(root: str | Path) -> tuple[Sample, ...]:
     out.
 
     Raises:
-        InputError: no such folder, no classes, one class, a class without images, or splits of unlike
-            classes.
+        InputError: no such folder, no classes, one class, a class without images, splits of unlike classes, or a
+            folder that cannot be read.
     """
     folder = check_root(root)
     names = subfolders(folder)
@@ -123,13 +124,28 @@ def _check_same_classes(root: Path, found: dict[str, tuple[Sample, ...]]) -> Non
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in ``folder`` that are not hidden, sorted as Keras sorts classes."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Names of the folders in ``folder`` that are not hidden, sorted as Keras sorts classes.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        refuse_unlisted(error)
+
+
+def refuse_unlisted(error: OSError) -> NoReturn:
+    """Raise InputError for a folder that cannot be listed: nobody would miss its images. For ``os.walk`` too."""
+    raise InputError(
+        f"data.root: the folder {str(error.filename)!r} cannot be read: {error.strerror}. Let it be read, or take it "
+        "out of the root."
+    ) from error
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Images at any depth below ``folder``, relative to it, in no particular order."""
-    for parent, names, files in os.walk(folder):
+    for parent, names, files in os.walk(folder, onerror=refuse_unlisted):
         names[:] = (name for name in names if not name.startswith("."))
         for name in files:
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):

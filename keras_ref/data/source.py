@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from keras_ref.data.check import BadImagePolicy, apply_policy, find_bad_images
 from keras_ref.data.decode import Pixels, decode_image
 from keras_ref.data.digits import CLASSES, open_digits
-from keras_ref.data.folder import Sample, check_root, has_split_folders, scan
+from keras_ref.data.folder import Sample, check_root, has_split_folders, listed, scan
 from keras_ref.data.split import check_trainable, keras_split, stratified_split
 from keras_ref.data.split_file import read_split
 from keras_ref.errors import InputError
@@ -73,6 +73,12 @@ def open_source(options: DataConfig, seed: int) -> Source:
     apply_policy(bad, len(found), cast(BadImagePolicy, options.on_bad_image))
     left_out = {image.path for image in bad}
     samples = tuple(sample for sample in found if sample.path not in left_out)
+    lost = sorted(set(names) - {sample.label for sample in samples})
+    if lost:
+        raise InputError(
+            f"data.on_bad_image: no image of {listed(lost)} can be decoded, so nothing can be learned of it. "
+            f"Replace the files, or take the folder out of {description}."
+        )
     check_trainable(samples, f"{description}, without images that cannot be decoded,")
     return Source(samples, names, root)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ref.data.folder import SPLITS, Sample, check_classes, check_root, listed, subfolders
+from keras_ref.data.folder import SPLITS, Sample, check_classes, check_root, listed, refuse_unlisted, subfolders
 from keras_ref.draws import epoch_order
 from keras_ref.errors import InputError
 
@@ -129,7 +129,7 @@ def _side_counts(images: int, fractions: dict[str, float]) -> dict[str, int]:
 def _keras_files(root: Path, name: str) -> list[str]:
     """Files of one class in the order of keras.src.utils.dataset_utils.iter_valid_files, relative to root."""
     paths = []
-    for parent, _, files in sorted(os.walk(root / name), key=lambda entry: entry[0]):
+    for parent, _, files in sorted(os.walk(root / name, onerror=refuse_unlisted), key=lambda entry: entry[0]):
         paths += [Path(parent, file) for file in sorted(files) if file.lower().endswith(KERAS_EXTENSIONS)]
     return [path.relative_to(root).as_posix() for path in paths]
 

@@ -1,5 +1,6 @@
 """The same files, labels, order and pixels as in lightning_tl, read without torch."""
 
+import os
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -85,6 +86,45 @@ def test_bad_images_are_named_or_left_out(image_folder: Callable[..., Path]) -> 
         open_source(DataConfig(root=str(root)), seed=0)
     source = open_source(DataConfig(root=str(root), on_bad_image="skip"), seed=0)
     assert len(source.samples) == 8
+
+
+def test_a_class_whose_images_are_all_left_out_is_an_error_on_both_sides(image_folder: Callable[..., Path]) -> None:
+    root = image_folder({"a": 4, "b": 4, "c": 1})
+    (root / "c" / "000.jpg").write_text("no image")
+    said = []
+    for find in (
+        lambda: open_source(DataConfig(root=str(root), on_bad_image="skip"), seed=0),
+        lambda: ImageFolderDataModule(root=str(root), on_bad_image="skip").samples,
+    ):
+        with pytest.raises(ValueError, match=r"data.on_bad_image: no image of 'c' can be decoded.*Replace") as caught:
+            find()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("split", ["stratified", "keras"])
+@pytest.mark.parametrize("unreadable", [".", "a", "b/deep"])
+def test_a_folder_that_cannot_be_read_is_named(
+    image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, split: str, unreadable: str
+) -> None:
+    """Its images would be missing without a word."""
+    root = image_folder({"a": 2, "b": 2, "b/deep": 2})
+    for name in ("scandir", "listdir"):  # root may read every folder
+        monkeypatch.setattr(os, name, refusing(getattr(os, name), root / unreadable))
+    message = rf"data.root: the folder '{root / unreadable}' cannot be read: Permission denied\. Let it be read"
+    with pytest.raises(InputError, match=message):
+        open_source(DataConfig(root=str(root), split=split), seed=0)
+
+
+def refusing(listing: Callable[[str | Path], object], folder: Path) -> Callable[[str | Path], object]:
+    """``listing`` that may not read a folder."""
+
+    def refuse(path: str | Path) -> object:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    return refuse
 
 
 @pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
