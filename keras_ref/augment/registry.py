@@ -48,7 +48,7 @@ def from_config(config: Mapping[str, Any], shared: bool = False) -> Any:
     try:
         return _jitted(TRANSFORMS[name](**arguments))
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{name}: Keras refuses init_args {dict(arguments)}: {error}.") from error
+        raise InputError(f"{name}: Keras refuses init_args {arguments!r}: {error}.") from error
 
 
 def _jitted(layer: Any) -> Any:

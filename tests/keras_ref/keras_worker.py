@@ -20,6 +20,7 @@ from keras_pictures import leave_pictures  # noqa: E402
 from keras_ref.augment import Injected, from_config  # noqa: E402
 from keras_ref.backbone import Backbone  # noqa: E402
 from keras_ref.cli import main  # noqa: E402
+from keras_ref.errors import InputError  # noqa: E402
 from keras_ref.evaluate import cross_entropy  # noqa: E402
 from keras_ref.head import SharedDropout, head_kernel, make_loss  # noqa: E402
 from keras_ref.metrics import MacroF1  # noqa: E402
@@ -47,6 +48,7 @@ def answer(folder: Path) -> dict[str, Any]:
         "f1": [f1(**questions["f1"], one_hot=one_hot) for one_hot in (False, True)],
         "stock": run_stock(folder, "stock"),
         "refusal": refusal(folder) if BACKEND == "torch" else None,  # a run more, of code that knows no backend
+        "init_args": [refused_arguments(arguments) for arguments in ([1], 3, {"fator": 1})],
         "pictures": leave_pictures(folder),
         "saturated": saturated(),
         "loss": [loss(questions["probabilities"], questions["labels"], s) for s in questions["smoothing"]],
@@ -58,6 +60,15 @@ def augment(config: dict[str, Any], images: np.ndarray, uniforms: np.ndarray) ->
     layer = Injected(from_config(config))
     numbers = keras.ops.convert_to_tensor(uniforms[:, : layer.draws])
     return keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(images), numbers, training=True))
+
+
+def refused_arguments(arguments: Any) -> str:
+    """What a transform says of them."""
+    try:
+        from_config({"class_path": "RandomContrast", "init_args": arguments})
+    except InputError as error:
+        return str(error)
+    return "nothing"
 
 
 def trainable(counts: list[Any]) -> list[int]:

@@ -37,6 +37,11 @@ def test_a_run_whose_statistics_move_is_refused(keras_side: Any) -> None:
     assert not (keras_side.folder / "moving" / "results.json").exists()
 
 
+def test_arguments_that_no_transform_takes_are_named(keras_side: Any) -> None:
+    for message, arguments in zip(keras_side.answers["init_args"], ([1], 3, {"fator": 1}), strict=True):
+        assert message.startswith(f"RandomContrast: Keras refuses init_args {arguments!r}: ")
+
+
 def test_a_run_with_keras_own_draws_trains(keras_side: Any) -> None:
     assert keras_side.answers["stock"] == 0
     results = json.loads((keras_side.folder / "stock" / "results.json").read_text())
