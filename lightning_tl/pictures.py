@@ -6,8 +6,8 @@ in split.csv. Any key may be absent:
 - ``image_size``: [height, width] in pixels, as the model takes images;
 - ``images``: from index to the thumbnail of a held-out image, as it goes into the model;
 - ``gradcam``: from index to the same thumbnail under the Grad-CAM map of the predicted class, for mistakes;
-- ``augmented``: ``file``, a grid of training samples (``rows``: their indices; ``columns``: original, then epochs) as
-  training has drawn them.
+- ``augmented``: ``file``, a grid of training samples (``rows``: their indices; ``columns``: original, then
+  epochs, from 0) as training has drawn them.
 """
 
 import json

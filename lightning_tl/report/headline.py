@@ -86,12 +86,13 @@ def _cautions(summary: Summary) -> list[Markup]:
     if summary.shared is None:
         found.append(joined(f"{_unchecked(summary)} Duplicates across splits were not looked for."))
     trained = sum(epochs for phase in summary.run.phases if isinstance(epochs := phase.get("epochs"), int))
-    if len(summary.run.epochs) > trained > 0:
+    told_of = summary.run.epochs[-1].number + 1 if summary.run.epochs else 0
+    if told_of and trained and told_of != trained:  # fewer where an earlier checkpoint was resumed
         found.append(
             joined(
-                f"metrics.csv has {counted(len(summary.run.epochs), 'epoch')}, results.json speaks of {trained}: the "
-                "run was resumed and has not come to its end since. Figures and predictions are those of its earlier "
-                "end; resume it, so that it ends."
+                f"metrics.csv ends with epoch {told_of}, results.json speaks of {counted(trained, 'epoch')}: the run "
+                "was resumed and has not come to its end since. Figures and predictions are those of its earlier end, "
+                "curves are not; resume it, so that it ends."
             )
         )
     if summary.run.results["test"].get("loss", 0) is None:

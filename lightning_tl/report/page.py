@@ -66,6 +66,11 @@ def render(runs: Sequence[Run]) -> str:
         page = _page(_title(summaries), body, as_json(gallery.data(room)))
         if len(page.encode()) < LIMIT:
             return page
+    if len(runs) == 1:
+        raise InputError(
+            f"RUN: a page about this run of {len(runs[0].classes)} classes would pass {LIMIT} bytes, even without "
+            "pictures. Its figures are in results.json and predictions.csv of the run folder."
+        )
     raise InputError(f"RUN: a page about these {len(runs)} runs would pass {LIMIT} bytes. Give fewer runs.")
 
 

@@ -1,6 +1,7 @@
 """Sections that one run and several have in common."""
 
 import base64
+import re
 from collections.abc import Sequence
 
 from lightning_tl.report.blocks import name_of, section, table
@@ -59,7 +60,8 @@ def augmented(summaries: Sequence[Summary]) -> Markup:
             continue
         source = "data:image/jpeg;base64," + base64.b64encode(grid.jpeg).decode()
         room -= len(source)
-        rows, columns = (", ".join(map(shown, dict.fromkeys(names))) for names in (grid.rows, grid.columns))
+        rows = ", ".join(map(shown, dict.fromkeys(grid.rows)))
+        columns = ", ".join(map(shown, dict.fromkeys(map(_from_one, grid.columns))))
         told = f"Rows: {rows or 'samples'}. Columns: {columns or 'epochs'}."
         if any(column.startswith("draw") for column in grid.columns):  # of Keras' own layers, which do not draw twice
             told += " Training had other draws of the same kind."
@@ -73,6 +75,11 @@ def augmented(summaries: Sequence[Summary]) -> Markup:
         parts.append(tag("p", told, class_="empty"))
     note = "Training samples, first as they are, then with the random changes of some epochs, as the model saw them."
     return section("augmented", "Augmented training samples", *parts, note=note)
+
+
+def _from_one(column: str) -> str:
+    """A column's name with the epoch as the page counts it; the run has counted from 0."""
+    return re.sub(r"\Aepoch ([0-9]{1,9})\Z", lambda found: f"epoch {int(found[1]) + 1}", column)
 
 
 def balance(summaries: Sequence[Summary]) -> Markup:

@@ -61,7 +61,9 @@ def ticks(values: Sequence[float], top: float | None) -> list[float]:
     size = 10 ** math.floor(math.log10(span / 4))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if span / (size * factor) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [number * step for number in range(first, max(last, first + 1) + 1)]
+    if first == last:  # nothing lies beyond the top of a share
+        first, last = (first, last + 1) if top is None else (first - 1, last)
+    return [number * step for number in range(first, last + 1)]
 
 
 def coordinate(value: float) -> str:

@@ -119,8 +119,27 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
 def test_a_run_that_went_on_and_has_not_ended_since_is_noticed(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", rows_of())
     assert "has not come to its end" not in read(write_report([folder])).text
-    write_metrics(folder / "metrics.csv", 5)
-    words = "metrics.csv has 5 epochs, results.json speaks of 4: the run was resumed and has not come to its end since"
+    for epochs in (5, 3):  # from the last checkpoint, or from an earlier one
+        write_metrics(folder / "metrics.csv", epochs)
+        words = (
+            f"metrics.csv ends with epoch {epochs}, results.json speaks of 4 epochs: the run was resumed and has not"
+        )
+        assert words in read(write_report([folder])).text
+
+
+def test_a_phase_that_stopped_early_is_no_run_without_an_end(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", rows_of(), phases=[{"name": "a", "epochs": 1}, {"name": "b", "epochs": 2}])
+    write_metrics(folder / "metrics.csv", 3)
+    assert "has not come to its end" not in read(write_report([folder])).text
+
+
+def test_augmented_epochs_are_counted_as_in_the_curves(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", rows_of())
+    draw(folder / "pictures", ["augmented.jpg"])
+    columns = ["original", "epoch 0", "epoch 9", "draw 0", "epoch 1 of 2", "epoch " + "9" * 5000]
+    listed = {"augmented": {"file": "augmented.jpg", "rows": [0], "columns": columns}}
+    (folder / "pictures" / "pictures.json").write_text(json.dumps(listed))
+    words = "Columns: original, epoch 1, epoch 10, draw 0, epoch 1 of 2, epoch 999"
     assert words in read(write_report([folder])).text
 
 
@@ -227,8 +246,11 @@ def test_a_page_that_is_too_large_gets_fewer_pictures(tmp_path: Path, monkeypatc
     monkeypatch.setattr(page, "LIMIT", whole)
     assert write_report([run]).stat().st_size < whole
     monkeypatch.setattr(page, "LIMIT", 10_000)
-    with pytest.raises(ValueError, match="would pass 10000 bytes. Give fewer runs"):
+    with pytest.raises(ValueError, match="about this run of 3 classes would pass 10000 bytes, even without pictures"):
         write_report([run])
+    other = write_run(tmp_path / "other", rows)
+    with pytest.raises(ValueError, match="about these 2 runs would pass 10000 bytes. Give fewer runs"):
+        write_report([run, other])
 
 
 def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
