@@ -2,7 +2,10 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const box = document.getElementById("matrix-box");
 const MOST = 100; // classes; of more, those with the most mistakes
+// Tones from which page.css's --deep reads better than its --ink, in its light and its dark colours.
+const DEEP = { hits: { light: 70, dark: 51 }, misses: { light: 88, dark: 54 } };
 const state = { run: 0, split: data.runs[0].split, rates: false };
+let marked = null; // the cell that the gallery shows
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -11,7 +14,7 @@ function element(name, properties = {}, ...children) {
 }
 
 function select(text, options, chosen, change) {
-  const made = element("select");
+  const made = element("select", { name: text });
   for (const [key, words] of options) made.append(element("option", { value: key, textContent: words }));
   made.value = chosen;
   made.addEventListener("change", () => change(made.value));
@@ -51,7 +54,9 @@ function cell(real, predicted, counts) {
   const tone = 100 * (real === predicted ? share : Math.sqrt(share)); // mistakes are rare: a steeper scale
   made.style.setProperty("--share", tone.toFixed(1));
   made.classList.toggle("right", real === predicted);
-  made.classList.toggle("deep", tone > 58);
+  const deep = DEEP[real === predicted ? "hits" : "misses"];
+  made.classList.toggle("deep-light", tone >= deep.light);
+  made.classList.toggle("deep-dark", tone >= deep.dark);
   made.classList.toggle("none", !count);
   const texts = state.rates ? [percent(share), String(count)] : [String(count), percent(share)];
   if (counts.shown.length <= 30) made.append(count ? (state.rates && counts.shown.length > 12 ? (100 * share).toFixed(0) : texts[0]) : "·");
@@ -88,20 +93,27 @@ function build() {
   if (left) said.textContent = `The ${size} classes with the most mistakes; ${left} more are in the table of classes.`;
   box.replaceChildren(controls(), said, scroll, legend());
   said.hidden = !left;
+  if (!marked || marked.run !== state.run || marked.split !== state.split) return;
+  const again = box.querySelector(`td[data-real="${marked.real}"][data-predicted="${marked.predicted}"]`);
+  if (again) again.setAttribute("aria-selected", "true"); // of many classes another run may show others
 }
 
 function controls() {
   const made = element("div", { className: "controls" });
-  const again = (change) => (value) => { change(value); build(); };
+  const again = (name, change) => (value) => {
+    change(value);
+    build();
+    box.querySelector(`select[name="${name}"]`).focus(); // the one that was used is gone
+  };
   if (data.runs.length > 1) {
     const runs = data.runs.map((run, number) => [number, run.name]);
-    made.append(select("run", runs, state.run, again((value) => {
+    made.append(select("run", runs, state.run, again("run", (value) => {
       state.run = Number(value);
       if (!data.runs[state.run].cells[state.split]) state.split = data.runs[state.run].split;
     })));
   }
   const splits = Object.keys(data.runs[state.run].cells);
-  if (splits.length > 1) made.append(select("split", splits.map((s) => [s, s]), state.split, again((s) => { state.split = s; })));
+  if (splits.length > 1) made.append(select("split", splits.map((s) => [s, s]), state.split, again("split", (s) => { state.split = s; })));
   const group = element("span", { className: "group" });
   for (const [rates, words] of [[false, "Counts"], [true, "Rates"]]) {
     const button = element("button", { type: "button", textContent: words });
@@ -127,6 +139,7 @@ function choose(target) {
   target.setAttribute("aria-selected", "true");
   const { real, predicted } = target.dataset;
   const detail = { run: state.run, split: state.split, real: Number(real), predicted: Number(predicted) };
+  marked = detail;
   document.dispatchEvent(new CustomEvent("cell", { detail }));
 }
 
@@ -153,6 +166,7 @@ box.addEventListener("keydown", (event) => {
   next.focus();
 });
 document.addEventListener("uncell", () => {
+  marked = null;
   for (const old of box.querySelectorAll("[aria-selected]")) old.removeAttribute("aria-selected");
 });
 build();

@@ -24,6 +24,7 @@ EVIL = [
     "__proto__",
     "x" * 255,
 ]
+MARKED = "#matrix td[aria-selected='true']"
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
@@ -167,6 +168,46 @@ def test_the_matrix_is_worked_by_keys_alone(browser: Any, pages: dict[str, Path]
     assert texts(browser, "#gallery-status") == ["1 image; 1 shown."]
     browser.find_elements(By.CSS_SELECTOR, "#matrix .group button")[1].click()
     assert cell(browser, 0, 1).text.splitlines() == ["5.0\u202f%", "1"]
+
+
+def test_the_chosen_cell_and_the_focus_outlast_another_view(browser: Any, pages: dict[str, Path]) -> None:
+    def select(name: str) -> Any:
+        return browser.find_element(By.CSS_SELECTOR, f"#matrix select[name='{name}']")
+
+    def selected() -> list[str]:
+        return [one.get_attribute("data-tip").splitlines()[0] for one in browser.find_elements(By.CSS_SELECTOR, MARKED)]
+
+    visit(browser, pages["two"])
+    cell(browser, 1, 2).click()
+    browser.find_elements(By.CSS_SELECTOR, "#matrix .group button")[1].click()
+    assert selected() == ["true rose, predicted tulip"]
+    for name, words, marked in (
+        ("split", "test", []),  # of which the gallery shows nothing
+        ("split", "val", ["true rose, predicted tulip"]),
+        ("run", "keras", []),
+        ("run", "run", ["true rose, predicted tulip"]),
+    ):
+        browser.execute_script("arguments[0].focus()", select(name))
+        select(name).send_keys(words[0])
+        assert Select(select(name)).first_selected_option.text == words
+        assert browser.switch_to.active_element == select(name)
+        assert selected() == marked
+    browser.find_element(By.ID, "filter-clear").click()
+    browser.find_elements(By.CSS_SELECTOR, "#matrix .group button")[0].click()
+    assert selected() == []
+
+
+def test_a_cells_figure_is_dark_on_light_and_light_on_dark(browser: Any, pages: dict[str, Path]) -> None:
+    """The hits of ``one`` are 95 % of their class, its mistakes 22 % in the steeper scale."""
+    script = "const style = getComputedStyle(arguments[0]); return style.color"
+    visit(browser, pages["one"])
+    for scheme, hit, mistake in (
+        ("light", "rgb(255, 255, 255)", "rgb(28, 33, 38)"),
+        ("dark", "rgb(13, 16, 19)", "rgb(231, 233, 235)"),
+    ):
+        emulate(browser, scheme)
+        assert browser.execute_script(script, cell(browser, 0, 0)) == hit
+        assert browser.execute_script(script, cell(browser, 0, 1)) == mistake
 
 
 def test_filters_and_orders_of_the_gallery(browser: Any, pages: dict[str, Path]) -> None:
