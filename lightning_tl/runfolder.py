@@ -93,6 +93,16 @@ def find_checkpoint(name: str | None, root: str | Path) -> Path:
     """
     if name is None:
         raise InputError("ckpt_path: a trained model is needed. Give --ckpt_path RUN/checkpoints/best.ckpt.")
+    try:
+        return _found(name, root)
+    except OSError as error:  # a name that is too long, or a folder that nobody may look into
+        raise InputError(
+            f"ckpt_path: {error.filename} cannot be read: {error.strerror}. Received: {name}; give the path of a "
+            "checkpoint."
+        ) from error
+
+
+def _found(name: str, root: str | Path) -> Path:
     if name in ("best", "last"):
         file = BEST if name == "best" else LAST
         folder = _newest_checkpoints(Path(root))

@@ -121,3 +121,11 @@ def test_missing_checkpoints_are_errors_not_new_runs(tmp_path: Path) -> None:
         find_checkpoint("nowhere.ckpt", tmp_path)
     with pytest.raises(InputError, match="ckpt_path: a trained model is needed"):
         find_checkpoint(None, tmp_path)
+
+
+def test_a_name_that_is_too_long_is_an_error_of_the_checkpoint(tmp_path: Path) -> None:
+    name = "x" * 300
+    with pytest.raises(InputError, match=r"ckpt_path: x+ cannot be read: File name too long\. Received: x+; give the"):
+        find_checkpoint(name, tmp_path)
+    with pytest.raises(InputError, match=rf"ckpt_path: {tmp_path}/x+.* cannot be read: .*\. Received: last; give"):
+        find_checkpoint("last", tmp_path / name)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -77,13 +78,14 @@ def list_images(root: str | Path) -> tuple[str, ...]:
     Hidden files and folders are left out; links to folders are not followed.
 
     Raises:
-        InputError: root does not exist, there is no image, or a folder cannot be read.
+        InputError: root does not exist, there is no image, or root or a folder cannot be read.
     """
     path = Path(root)
-    if path.is_file():
-        return (str(path),)
-    if not path.is_dir():
-        raise InputError(f"data.root {str(path)!r} does not exist. Give an image or a folder of images.")
+    with _looking(path):
+        if path.is_file():
+            return (str(path),)
+        if not path.is_dir():
+            raise InputError(f"data.root {str(path)!r} does not exist. Give an image or a folder of images.")
     found = tuple(sorted(str(path / image) for image in _walk(path)))
     if not found:
         raise InputError(f"data.root {str(path)!r} holds no image ({', '.join(IMAGE_EXTENSIONS)}).")
@@ -91,12 +93,24 @@ def list_images(root: str | Path) -> tuple[str, ...]:
 
 
 def check_root(root: str | Path) -> Path:
-    """Root as a Path. Raises InputError if it is not a folder."""
+    """Root as a Path. Raises InputError if it is not a folder, or nobody may look."""
     path = Path(root)
-    if path.is_dir():
-        return path
-    received = "is a file" if path.exists() else "does not exist"
+    with _looking(path):
+        if path.is_dir():
+            return path
+        received = "is a file" if path.exists() else "does not exist"
     raise InputError(f"data.root {str(path)!r} {received}. Give a folder that holds one folder of images per class.")
+
+
+@contextmanager
+def _looking(root: Path) -> Iterator[None]:
+    """Raise InputError in place of an OSError, as of a name that is too long or a folder that nobody may look into."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"data.root {str(root)!r} cannot be read: {error.strerror}. Give an image or a folder of images."
+        ) from error
 
 
 def check_classes(root: Path, counts: dict[str, int]) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_tl.errors import InputError, printable
+from lightning_tl.errors import printable
 from lightning_tl.export.record import Exported
 from lightning_tl.export.request import SUFFIXES, Request
 from lightning_tl.export.tolerances import INT8_ACCURACY
@@ -27,8 +27,6 @@ def main(args: Sequence[str]) -> int:
     except VerificationError as error:
         print(f"lightning-tl: error: {printable(str(error))}", file=sys.stderr)
         return 1
-    except OSError as error:
-        raise InputError(f"output: {str(request.output)!r} cannot be written: {error}.") from error
     print(printable("\n".join(_told(exported, request.paths))))
     if exported.int8 is not None and exported.int8.fall > INT8_ACCURACY.value:
         print(

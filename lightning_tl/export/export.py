@@ -1,9 +1,11 @@
 """From a checkpoint to a file that has been opened and compared, its card beside it; or nothing."""
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from lightning_tl.errors import InputError
 from lightning_tl.export import job as jobs
 from lightning_tl.export import onnx_file, safetensors_file
 from lightning_tl.export.card import card
@@ -26,19 +28,14 @@ def export(request: Request) -> Exported:
     what it leads to is written.
 
     Raises:
-        InputError: bad input, or what the format cannot hold.
+        InputError: bad input, what the format cannot hold, or a file that cannot be written.
         VerificationError: the file does not compute what the checkpoint does; nothing is left.
     """
     request.check()
     origin = find_origin(request.checkpoint, request.root)
-    if request.data_root is None and (request.int8 or not request.images):
-        origin.checkpoint.warn_of_dataset(
-            "export cannot reach the run's images by it. Give --data.root with a folder that has them, one folder a "
-            "class, or, without --int8, --images with others to compare on."
-        )
     job = jobs.prepare(request.kind, origin, request.images, request.data_root)
     splits = run_images(origin, job.plain.backbone.image_size, request.data_root) if request.int8 else {}
-    with ExitStack() as stack:
+    with _writing(request.output), ExitStack() as stack:
         temporary = [stack.enter_context(replacing(behind_links(path))) for path in request.paths]
         checks, int8 = _write_int8(job, temporary[0], splits) if request.int8 else (_write(job, temporary[0]), None)
         file = temporary[0]
@@ -47,6 +44,15 @@ def export(request: Request) -> Exported:
         if request.kind == "safetensors":
             temporary[2].write_text(safetensors_file.config(plain_network(job.plain), job.description))
     return exported
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Raise InputError in place of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"output: {str(output)!r} cannot be written: {error}. Give another file.") from error
 
 
 def _write(job: Job, path: Path) -> list[Check]:

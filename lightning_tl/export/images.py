@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from lightning_tl.checkpoint import CheckpointInfo
 from lightning_tl.data import UNKNOWN_LABEL, ImageFolderDataModule, list_images, resize_image
-from lightning_tl.data.dataset import FileReader
+from lightning_tl.data.decode import why_undecodable
 from lightning_tl.data.options import DataOptions
 from lightning_tl.data.source import open_source
 from lightning_tl.errors import InputError
@@ -65,12 +67,13 @@ def given_images(paths: Sequence[str], checkpoint: CheckpointInfo, size: tuple[i
     try:
         names = tuple(name for path in paths for name in list_images(path))
     except InputError as error:
-        raise InputError(str(error).replace("data.root", "images:", 1)) from error
-    read = _resized(FileReader(), size, checkpoint.data.get("resize", "stretch"), checkpoint.data.get("antialias"))
+        raise InputError(f"images: {str(error).removeprefix('data.root').lstrip(': ')}") from error
+    file = partial(_read_file, Path(), "Replace it, or leave it out of --images.")
+    read = _resized(file, size, checkpoint.data.get("resize", "stretch"), checkpoint.data.get("antialias"))
     return Images(names, (UNKNOWN_LABEL,) * len(names), read, f"{len(names)} images given with --images")
 
 
-OR_IMAGES = ", or --images with any images to compare on"
+OR_IMAGES = ", or give --images with any images to compare on"
 
 
 def run_images(origin: Origin, size: tuple[int, int], root: str | None = None, or_else: str = "") -> dict[str, Images]:
@@ -79,14 +82,21 @@ def run_images(origin: Origin, size: tuple[int, int], root: str | None = None, o
     Args:
         origin: of the checkpoint.
         size: (height, width) that the model takes, in pixels.
-        root: where the run's images lie now; None for where they were.
+        root: where the run's images lie now; None for where they were. Of a data set that is not imported, a folder
+            with one folder a class, which is divided as the run's settings say: its split.csv names no files.
         or_else: what else the error may advise.
 
     Raises:
-        InputError: they cannot be reached, or are of other classes.
+        InputError: they cannot be reached, or are of other classes; on reading, a file that does not decode.
     """
+    foreign = origin.checkpoint.foreign_dataset
+    if foreign is not None and root is None:
+        raise InputError(
+            f"images: the run was trained on {foreign!r}, which is neither torchvision's nor ours and is not imported "
+            f"on the word of a file. Give --data.root with a folder that has its images, one folder a class{or_else}."
+        )
     try:
-        return _by_split(origin, _options(origin, size, root))
+        return _by_split(origin, _options(origin, size, root), f"Replace it{or_else}.")
     except InputError as error:
         raise InputError(
             f"images: those that the run was trained on cannot be reached ({error}) "
@@ -98,23 +108,41 @@ def _options(origin: Origin, size: tuple[int, int], root: str | None) -> DataOpt
     settings: dict[str, Any] = {**origin.checkpoint.data, "image_size": size}
     if root is not None:
         settings["root"] = root
-    if origin.split_file is not None:
+    if origin.checkpoint.foreign_dataset is not None:
+        settings["split"] = "stratified"  # as data sets are divided; a split file names places in this one
+    elif origin.split_file is not None:
         settings["split"] = str(origin.split_file)
     return ImageFolderDataModule(**settings).options
 
 
-def _by_split(origin: Origin, options: DataOptions) -> dict[str, Images]:
+def _by_split(origin: Origin, options: DataOptions, advice: str) -> dict[str, Images]:
     source, names = open_source(options), origin.checkpoint.class_names
     if set(source.class_names) != set(names):
         raise InputError(f"the data has other classes than the checkpoint, among them {_differing(source, names)}.")
-    read = _resized(source.read, options.size, options.resize, options.antialias)
+    file = source.read if source.root is None else partial(_read_file, source.root, advice)
+    read = _resized(file, options.size, options.resize, options.antialias)
     found: dict[str, Images] = {}
     for split in ("train", "val", "test"):
         samples = [sample for sample in source.samples if sample.split == split]
         if samples:
             paths, labels = (tuple(s.path for s in samples), tuple(names.index(s.label) for s in samples))
-            found[split] = Images(paths, labels, read, f"{len(paths)} images of the run's {split} split")
+            found[split] = Images(paths, labels, read, f"{len(paths)} images {_whose(origin, split)}")
     return found
+
+
+def _whose(origin: Origin, split: str) -> str:
+    """What is known of a split's images; of a folder in a data set's place, not which of them the run has seen."""
+    if origin.checkpoint.foreign_dataset is None:
+        return f"of the run's {split} split"
+    return f"of the {split} part of --data.root (the run may have been trained on any of them)"
+
+
+def _read_file(root: Path, advice: str, path: str) -> Tensor:
+    """The image at ``path``, relative to ``root``: uint8, (3, height, width); InputError where it does not decode."""
+    found: list[Tensor] = []
+    if reason := why_undecodable(root / path, found.append):
+        raise InputError(f"images: {str(root / path)!r} cannot be decoded as an image: {reason}. {advice}")
+    return found[0]
 
 
 def _differing(source: Any, names: Sequence[str]) -> str:

@@ -48,6 +48,15 @@ class Request:
 
     def check(self) -> None:
         """Raise InputError for a bad name, a file that is there, or packages that are not."""
+        try:
+            self._check()
+        except OSError as error:  # a name that is too long, or a folder that nobody may look into
+            raise InputError(
+                f"output: {error.filename!r} cannot be written: {error.strerror}. Received: {str(self.output)!r}; "
+                "give another name."
+            ) from error
+
+    def _check(self) -> None:
         received = f"Received: {str(self.output)!r}."
         for name, words in (("CKPT", [self.checkpoint]), ("images", self.images)):
             if "" in words:  # which pathlib takes for the current folder

@@ -127,6 +127,12 @@ def test_list_images_of_nothing(tmp_path: Path) -> None:
         list_images(tmp_path / "gone")
 
 
+@pytest.mark.parametrize("find", [scan, list_images], ids=["scan", "predict"])
+def test_a_root_that_the_system_refuses_is_named(tmp_path: Path, find: Callable[[Path], object]) -> None:
+    with pytest.raises(InputError, match=r"data.root '.*x' cannot be read: File name too long\. Give "):
+        find(tmp_path / ("x" * 300))
+
+
 def test_hymenoptera(assets: Path) -> None:
     samples = scan(assets / "data/hymenoptera")
     counts = {(s.split, s.label): sum((t.split, t.label) == (s.split, s.label) for t in samples) for s in samples}

@@ -2,8 +2,8 @@
 
 import shutil
 import sys
-import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from training import draw_images
 
 from lightning_tl import InputError, TransferClassifier
 from lightning_tl.command import main
+from lightning_tl.data.split_file import read_split, write_split
 from lightning_tl.export import keras_file, onnx_file, safetensors_file
 from lightning_tl.export.export import export
 from lightning_tl.export.images import compared_images, run_images
@@ -169,24 +170,103 @@ def test_images_that_are_gone_are_asked_for(run: Path, tmp_path: Path) -> None:
         compared_images(origin, (32, 32), root=str(others))
 
 
-def test_what_export_can_do_without_the_data_set_of_a_run(run: Path, tmp_path: Path) -> None:
-    """It has no --data.dataset, which other commands are to be given then."""
-    path = tmp_path / "best.ckpt"
-    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    content["datamodule_hyper_parameters"] |= {"dataset": "a.package.Images", "root": None}
+def trained_on_a_foreign_data_set(run: Path, folder: Path) -> Path:
+    """The best checkpoint of a copy of the run that tells of a data set of somebody's; its split.csv names places."""
+    copy = shutil.copytree(run, folder / "run")
+    path = copy / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    of_places = {"dataset": "a.package.Images", "root": None, "split": str(copy / "split.csv"), "test_fraction": 0.2}
+    content["datamodule_hyper_parameters"] |= of_places
     torch.save(content, path)
-    output = tmp_path / "model.safetensors"
-    with (
-        pytest.warns(
-            UserWarning, match=r"not imported on the word of a file: export .*--data.root .*--int8, --images with"
-        ),
-        pytest.raises(InputError, match="or --images with any images to compare on"),
+    samples = read_split(copy / "split.csv", root=None)
+    places = [replace(sample, path=f"{sample.split}/{number}") for number, sample in enumerate(samples)]
+    write_split(copy / "split.csv", places)
+    return path
+
+
+def test_what_export_can_do_without_the_data_set_of_a_run(run: Path, tmp_path: Path) -> None:
+    """It has no --data.dataset, which other commands are to be given then: other images, or a folder with the run's."""
+    path, output = trained_on_a_foreign_data_set(run, tmp_path), tmp_path / "model.safetensors"
+    with pytest.raises(
+        InputError,
+        match=r"'a.package.Images', which .* word of a file. Give --data.root with .*class, or give --images with any",
     ):
         export(Request(str(path), "safetensors", output))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="The checkpoint was trained on")
-        export(Request(str(path), "safetensors", output, images=[str(run.parent / "images")]))
-    assert "Images: unknown" in (tmp_path / "model.safetensors.md").read_text(encoding="utf-8")
+    export(Request(str(path), "safetensors", output, images=[str(run.parent / "images")]))
+    card = output.with_name("model.safetensors.md")
+    assert "Images: unknown" in card.read_text(encoding="utf-8")
+    assert "40 images given with" in card.read_text(encoding="utf-8")
+    export(Request(str(path), "safetensors", output, data_root=str(run.parent / "images"), overwrite=True))
+    assert "the run may have been trained on any of them" in card.read_text(encoding="utf-8")
+
+
+def test_a_folder_in_a_data_sets_place_is_divided_anew_and_it_says_so(run: Path, tmp_path: Path) -> None:
+    """Which is all that --int8 can do: it takes images of train and of what was held out."""
+    origin, folder = find_origin(str(trained_on_a_foreign_data_set(run, tmp_path)), "runs"), run.parent / "images"
+    with pytest.raises(InputError, match="one folder a class.$"):
+        run_images(origin, (32, 32))
+    images = run_images(origin, (32, 32), str(folder))
+    assert {split: len(found) for split, found in images.items()} == {"train": 24, "val": 8, "test": 8}
+    for split, found in images.items():
+        told = f"{len(found)} images of the {split} part of --data.root (the run may have been trained on any of them)"
+        assert found.description == told
+        names = origin.checkpoint.class_names
+        assert [Path(name).parent.name for name in found.names] == [names[label] for label in found.labels]
+    assert images["test"].all().shape == (8, 3, 32, 32)
+
+
+def test_images_that_cannot_be_decoded_are_named_with_what_export_can_do(run: Path, tmp_path: Path) -> None:
+    """It has no data.on_bad_image."""
+    origin = find_origin(str(run / "checkpoints" / "best.ckpt"), "runs")
+    (tmp_path / "broken.png").write_text("no image")
+    with pytest.raises(
+        InputError,
+        match=r"^images: '.*broken.png' cannot be decoded as an image: .*\. Replace it, or leave it out of --i",
+    ) as given:
+        compared_images(origin, (32, 32), [str(tmp_path)]).all()
+    moved = shutil.copytree(run.parent / "images", tmp_path / "moved")
+    for path in moved.rglob("*.png"):
+        path.write_text("no image")
+    with pytest.raises(
+        InputError, match=r"^images: '.*moved.*' cannot be decoded as an image: .*\. Replace it, or give --images with"
+    ) as of_run:
+        compared_images(origin, (32, 32), root=str(moved)).all()
+    with pytest.raises(InputError, match=r"^images: .*\. Replace it\.$"):
+        run_images(origin, (32, 32), str(moved))["train"].all()
+    assert "on_bad_image" not in f"{given.value}{of_run.value}"
+
+
+def test_a_folder_of_images_that_cannot_be_listed(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:  # root may read every folder
+        raise PermissionError(13, "Permission denied", str(path))
+
+    origin = find_origin(str(run / "checkpoints" / "best.ckpt"), "runs")
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(InputError, match=f"^images: the folder '{tmp_path}' cannot be read: Permission denied"):
+        compared_images(origin, (32, 32), [str(tmp_path)])
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint": LONG}, "ckpt_path: x+ cannot be read: File name too long. Received: x+; give the path"),
+        ({"checkpoint": "best", "root": LONG}, "ckpt_path: x+.* cannot be read: File name too long. Received: best"),
+        ({"images": [LONG]}, "images: 'x+' cannot be read: File name too long. Give an image or a folder"),
+        ({"data_root": LONG}, "images: .*data.root 'x+' cannot be read: File name too long"),
+        ({"output": Path(f"{LONG}.safetensors")}, "output: 'x+.safetensors.*' cannot be written: File name too long"),
+        ({"output": Path("/proc/nowhere/m.safetensors")}, "output: '/proc/nowhere/m.safetensors' cannot be written: "),
+    ],
+)
+def test_what_the_system_refuses_is_said_of_the_argument_that_it_is(
+    run: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    given = {"checkpoint": str(run / "checkpoints" / "best.ckpt"), "output": tmp_path / "model.safetensors", **changes}
+    with pytest.raises(InputError, match=f"^{message}"):
+        export(Request(kind="safetensors", **given))
+    assert not list(tmp_path.iterdir())
 
 
 def test_links_are_written_through(run: Path, tmp_path: Path) -> None:
