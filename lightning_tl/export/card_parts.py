@@ -89,7 +89,8 @@ def data_part(job: Job) -> list[str]:
     shown = [f"{key.replace('_', ' ')} {escaped(_name(data[key]))}" for key in _SPLITTING if key in data]
     rows = [[split, str(sum(counts[split].values())), str(len(counts[split]))] for split in counts]
     divided = table(["split", "images", "classes"], rows) if rows else ["The run's split.csv is not there."]
-    return ["## Data", "", f"Images: {escaped(str(where))}", "", f"Divided by: {', '.join(shown)}.", "", *divided]
+    how = ", ".join(shown) or "unknown"
+    return ["## Data", "", f"Images: {escaped(str(where))}", "", f"Divided by: {how}.", "", *divided]
 
 
 def _name(value: object) -> str:

@@ -86,6 +86,13 @@ def test_of_paths_the_card_tells_the_names_alone(run: Path, tmp_path: Path) -> N
         assert "secret" not in part
 
 
+def test_of_loaders_of_ones_own_nothing_is_known(run: Path) -> None:
+    info = replace(find_info(str(run / "checkpoints" / "best.ckpt"), run), data={"image_size": 32})
+    origin = SimpleNamespace(checkpoint=info, split_counts={})
+    part = "\n".join(data_part(SimpleNamespace(origin=origin)))  # type: ignore[arg-type]
+    assert "Images: unknown\n\nDivided by: unknown.\n" in part
+
+
 @pytest.mark.parametrize(
     ("source", "told"),
     [
