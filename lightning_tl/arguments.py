@@ -40,6 +40,12 @@ class TransferArguments(LightningCLI):
     paths: PathStream | None = None
     request: Request
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and arguments of ``Trainer``'s methods that they do not take: predictions go to files."""
+        known: dict[str, set[str]] = LightningCLI.subcommands()
+        return {**known, "predict": known["predict"] | {"return_predictions"}}
+
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Trainer and data for every command; the model for ``fit`` alone."""
         parser.add_lightning_class_args(lightning.Trainer, "trainer")

@@ -167,11 +167,11 @@ class TransferCLI(TransferArguments):
 
     def validate(self, **kwargs: Any) -> None:
         """Validate the checkpoint; the weights are in the model already."""
-        self.trainer.validate(self.model, datamodule=self.datamodule)
+        self.trainer.validate(self.model, datamodule=self.datamodule, verbose=kwargs["verbose"])
 
     def test(self, **kwargs: Any) -> None:
         """Test the checkpoint on the test split, or on the validation split where there is none."""
-        self.trainer.test(self.model, datamodule=self.datamodule)
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=kwargs["verbose"])
 
     def predict(self, **kwargs: Any) -> None:
         """Write predictions.csv for every image under the root, or what was asked for of the PATHs."""

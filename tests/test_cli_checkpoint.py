@@ -39,6 +39,18 @@ def test_validate_and_test_use_the_split_of_the_run(workplace: Path, command: st
     run(command, "--config", "run/config.yaml", "--ckpt_path", "best", cwd=workplace)
 
 
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_the_table_is_left_out_when_asked(workplace: Path, command: str) -> None:
+    words = (command, "--ckpt_path", "run/checkpoints/best.ckpt")
+    assert "_accuracy" in run(*words, cwd=workplace).out
+    assert "_accuracy" not in run(*words, "--verbose", "false", cwd=workplace).out
+
+
+def test_predict_takes_no_option_that_it_would_ignore(workplace: Path) -> None:
+    words = ("predict", "--ckpt_path", "run/checkpoints/best.ckpt", "--data.root", "images")
+    assert "return_predictions" in fails(*words, "--return_predictions", "true", cwd=workplace)
+
+
 @pytest.mark.parametrize("options", [{"test_fraction": 0.2}, {"split": "keras"}], ids=["stratified", "keras"])
 def test_the_held_out_images_are_those_of_the_run_however_its_root_is_written(
     tmp_path: Path, options: dict[str, Any]
