@@ -26,17 +26,19 @@ def print_help(command: str, make: Callable[[Sequence[str]], int]) -> int:
         command: of lightning-tl.
         make: prints the help when called with ``[command, "--help"]``; returns the exit status, or ends with it.
     """
-    file, key = default_folder() / "help" / f"{command}.txt", _key()
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        first, _, text = file.read_text(encoding="utf-8").partition("\n")
-        if first == key:
-            print(text, end="")
-            return 0
+    folder, key = default_folder(), _key()
+    file = None if folder is None else folder / "help" / f"{command}.txt"
+    if file is not None:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            first, _, text = file.read_text(encoding="utf-8").partition("\n")
+            if first == key:
+                print(text, end="")
+                return 0
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         status = _status(make, [command, "--help"])
     print(output.getvalue(), end="")
-    if status == 0:
+    if status == 0 and file is not None:
         with contextlib.suppress(OSError):
             write_text(file, f"{key}\n{output.getvalue()}")
     return status

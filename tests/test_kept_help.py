@@ -159,3 +159,12 @@ def test_where_nothing_can_be_kept_it_is_made(
     monkeypatch.setenv(FOLDER_VARIABLE, "/proc/nowhere")
     assert kept_help.print_help("fit", Parser()) == 0
     assert capsys.readouterr().out == "text 1\n"
+
+
+def test_a_user_without_a_home_has_help_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kept_help, "default_folder", lambda: None)
+    parser = Parser()
+    assert [kept_help.print_help("fit", parser) for _ in range(2)] == [0, 0]
+    assert capsys.readouterr().out == "text 1\ntext 2\n"

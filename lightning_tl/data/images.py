@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_tl.caches import default_folder
+from lightning_tl.caches import FOLDER_VARIABLE, default_folder
 from lightning_tl.data.cache import GIGABYTE, Pixels, keep_in_memory
 from lightning_tl.data.cache_file import keep_on_disk
 from lightning_tl.data.check import BadImage
@@ -81,6 +82,12 @@ class SourceImages:
         if options.cache == "none" or source.root is None:
             return None
         folder = Path(options.cache_folder) if options.cache_folder else default_folder()
+        if folder is None:
+            rank_zero_warn(
+                "data.cache: this user has no home folder, in which decoded images would be kept; they are decoded in "
+                f"every epoch. Give data.cache_folder, or set {FOLDER_VARIABLE}."
+            )
+            return None
         return keep_on_disk(self._paths, source.root, options.image_settings, folder, int(options.cache_gb * GIGABYTE))
 
     @cached_property

@@ -294,6 +294,16 @@ def test_a_folder_that_cannot_be_written_costs_speed_alone(image_folder: ImageFo
     assert len(batches(data)) == len(batches(module(root, "none")))
 
 
+def test_a_user_without_a_home_trains_without_what_is_kept(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_folder(COUNTS)
+    monkeypatch.setattr("lightning_tl.data.images.default_folder", lambda: None)
+    with pytest.warns(UserWarning, match=r"data.cache: this user has no home folder.*Give data.cache_folder, or set"):
+        data = module(root, "disk", cache_folder=None)
+    assert len(batches(data)) == len(batches(module(root, "none")))
+
+
 @pytest.mark.parametrize("cache", ["ram", "device"])
 def test_a_torchvision_data_set_can_be_kept_too(cache: str) -> None:
     options: dict[str, Any] = {
