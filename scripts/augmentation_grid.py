@@ -5,10 +5,13 @@ Usage: python scripts/augmentation_grid.py --config configs/folder.yaml --data.r
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
+from jsonargparse import get_loader
 
 from lightning_tl import ImageFolderDataModule, InputError
 from lightning_tl.augment import AugmentationPipeline, from_config, save_grid
@@ -33,19 +36,44 @@ def main() -> int:
 
 def save(config_path: Path, root: str | None, output: Path, samples: int, epochs: int) -> None:
     """Augment the first ``samples`` images of epoch 0 as training with this config would."""
-    try:
-        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"config: {config_path} cannot be read: {error.strerror}.") from error
-    settings = {**config.get("data", {}), **({"root": root} if root else {}), "num_workers": 0, "batch_size": samples}
+    config = read(config_path)
+    data, model = block(config, "data"), block(config, "model")
     seed = config.get("seed_everything", 0)
-    batch = next(iter(ImageFolderDataModule(**settings, seed=seed).train_dataloader()))
-    model = config.get("model") or {}
+    settings = {**data, **({"root": root} if root else {}), "num_workers": 0, "batch_size": samples, "seed": seed}
+    try:
+        module = ImageFolderDataModule(**settings)
+    except TypeError as error:  # of an unknown name, or a text where a number should be
+        raise InputError(f"config: the data of {config_path} cannot be used: {error}.") from error
+    batch = next(iter(module.train_dataloader()))
     pipeline = AugmentationPipeline(
         [from_config(item) for item in model.get("augment") or []], model.get("fused", True)
     )
-    with torch.no_grad():
-        save_grid(output, batch["image"], batch["index"], pipeline, seed, epochs)
+    try:
+        with torch.no_grad():
+            save_grid(output, batch["image"], batch["index"], pipeline, seed, epochs)
+    except OSError as error:
+        raise InputError(f"output: {output} cannot be written: {error.strerror}. Give another file.") from error
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """The config, by the loader that fit reads it with: to YAML 1.1 ``1e-3`` is text."""
+    try:
+        config = get_loader("yaml")(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config: {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config: {path} is no valid YAML: {error}.") from error
+    if not isinstance(config, Mapping):
+        raise InputError(f"config: {path} must map names to values. Received: {config!r}.")
+    return config
+
+
+def block(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A block of the config; empty where it is absent or null."""
+    found = config.get(name)
+    if not isinstance(found, Mapping | None):
+        raise InputError(f"config: {name} must map names to values. Received: {found!r}.")
+    return found or {}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import re
 import runpy
 import subprocess
 import sys
@@ -150,3 +151,46 @@ def test_the_script_names_a_config_that_is_not_there(
     assert draw_grid(monkeypatch, tmp_path / "none.yaml", tmp_path, output) == 2
     assert f"{tmp_path / 'none.yaml'} cannot be read: No such file" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_the_script_reads_numbers_as_fit_does(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of YAML 1.2; PyYAML takes the first for text."""
+    factor = "{class_path: RandomRotation, init_args: {factor: 1e-1}}"
+    (tmp_path / "config.yaml").write_text(
+        f"data: {{image_size: 32, val_fraction: 2e-1}}\nmodel: {{augment: [{factor}]}}\n"
+    )
+    output = tmp_path / "grid.png"
+    assert draw_grid(monkeypatch, tmp_path / "config.yaml", workplace / "images", output) == 0
+    assert output.is_file()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("data: [", "config: .*config.yaml is no valid YAML: "),
+        ("", "config: .*config.yaml must map names to values. Received: "),
+        ("data: [a]", r"config: data must map names to values. Received: \['a'\]"),
+        ("data: {image_sice: 32}", "config: the data of .*config.yaml cannot be used: .*'image_sice'"),
+        ("data:\nmodel: {augment: [{class_path: RandomFlop}]}", "augment: unknown transform 'RandomFlop'"),
+    ],
+)
+def test_a_config_that_the_script_cannot_use_is_one_error(
+    config: str,
+    message: str,
+    workplace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    assert draw_grid(monkeypatch, tmp_path / "config.yaml", workplace / "images", tmp_path / "grid.png") == 2
+    assert re.match(f"augmentation_grid: error: {message}", capsys.readouterr().err)
+
+
+def test_a_grid_that_cannot_be_written_is_one_error(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path("/proc/nowhere/grid.png")
+    assert draw_grid(monkeypatch, workplace / "config.yaml", workplace / "images", output) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("augmentation_grid: error: output: /proc/nowhere/grid.png cannot be written: No such file")
