@@ -1,10 +1,16 @@
 """``lightning-tl completion``: the script by which a shell completes commands and options."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 
 def main(args: Sequence[str]) -> int:
-    """Print completion.bash, which scripts/completion.py writes; ``args`` are ignored. Returns the exit status."""
+    """Print completion.bash, which scripts/completion.py writes; returns the exit status."""
+    argparse.ArgumentParser(
+        prog="lightning-tl completion",
+        description="Print a script that has bash complete commands and options, once it is loaded with "
+        "source <(lightning-tl completion); and zsh, after autoload -U +X bashcompinit && bashcompinit.",
+    ).parse_args(list(args))
     print(Path(__file__).with_suffix(".bash").read_text(encoding="utf-8"), end="")
     return 0

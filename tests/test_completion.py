@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lightning_tl
+from lightning_tl.command import main
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = Path(lightning_tl.__file__).parent / "completion.bash"
@@ -37,3 +38,22 @@ def test_bash_completes(words: list[str], completed: list[str]) -> None:
     code += 'printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == completed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 0, "# Completion of lightning-tl for bash"),
+        (["--help"], 0, "usage: lightning-tl completion"),
+        (["zsh"], 2, "unrecognized arguments: zsh"),
+    ],
+)
+def test_completion_takes_no_words(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        ended: object = main(["completion", *words])
+    except SystemExit as exit_:
+        ended = exit_.code
+    told = capsys.readouterr()
+    assert ended == code
+    assert said in (told.err if code else told.out)
+    assert ("complete -o default" in told.out) == (words == [])
