@@ -1,4 +1,4 @@
-"""CSV files of names: whatever the file system allows comes back, and no spreadsheet takes a cell for a formula."""
+"""CSV files of names: whatever the file system allows comes back, and no spreadsheet runs a ``guarded`` cell."""
 
 import csv
 from collections.abc import Iterable, Sequence
