@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from lightning_tl.errors import InputError
 from lightning_tl.files import replacing
 
 ANSWER_SECONDS = 4.0
@@ -35,8 +36,18 @@ def sha256(path: str | Path) -> str:
 
 
 def cache_dir() -> Path:
-    """Where we keep what we fetch: ``$XDG_CACHE_HOME/lightning-tl``, by default ``~/.cache/lightning-tl``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Where we keep what we fetch: ``$XDG_CACHE_HOME/lightning-tl``, by default ``~/.cache/lightning-tl``.
+
+    Raises:
+        InputError: there is neither.
+    """
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # a user id that the system does not know, and no HOME
+        raise InputError(
+            "weights: this user has no home folder, in which weights are looked for and kept. Set XDG_CACHE_HOME to a "
+            "folder, or give the path of a file."
+        ) from error
     return Path(base) / "lightning-tl"
 
 

@@ -1,6 +1,7 @@
 """Where weights come from, in which order, and that only the official bytes are taken."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,6 +120,13 @@ def test_an_unwritable_cache_is_a_reason(
     monkeypatch.setenv("XDG_CACHE_HOME", str(_put(caches / "file", b"")))
     server.content = PAYLOAD
     with pytest.raises(InputError, match=rf"download {server.url}: \w*Error: .*file/lightning-tl"):
+        find_weights(NAME, "imagenet")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as of a user id that the system does not know
+    with pytest.raises(InputError, match="weights: this user has no home folder.* Set XDG_CACHE_HOME to a folder"):
         find_weights(NAME, "imagenet")
 
 
