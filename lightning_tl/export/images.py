@@ -73,7 +73,7 @@ def given_images(paths: Sequence[str], checkpoint: CheckpointInfo, size: tuple[i
     return Images(names, (UNKNOWN_LABEL,) * len(names), read, f"{len(names)} images given with --images")
 
 
-OR_IMAGES = ", or give --images with any images to compare on"
+OR_IMAGES = ", or, without --int8, give --images with any images to compare on"
 
 
 def run_images(origin: Origin, size: tuple[int, int], root: str | None = None, or_else: str = "") -> dict[str, Images]:

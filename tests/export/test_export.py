@@ -189,7 +189,7 @@ def test_what_export_can_do_without_the_data_set_of_a_run(run: Path, tmp_path: P
     path, output = trained_on_a_foreign_data_set(run, tmp_path), tmp_path / "model.safetensors"
     with pytest.raises(
         InputError,
-        match=r"'a.package.Images', which .* word of a file. Give --data.root with .*class, or give --images with any",
+        match=r"'a.package.Images', which .* Give --data.root with .*class, or, without --int8, give --images",
     ):
         export(Request(str(path), "safetensors", output))
     export(Request(str(path), "safetensors", output, images=[str(run.parent / "images")]))
@@ -228,7 +228,8 @@ def test_images_that_cannot_be_decoded_are_named_with_what_export_can_do(run: Pa
     for path in moved.rglob("*.png"):
         path.write_text("no image")
     with pytest.raises(
-        InputError, match=r"^images: '.*moved.*' cannot be decoded as an image: .*\. Replace it, or give --images with"
+        InputError,
+        match=r"^images: '.*moved.*' cannot be decoded as an image: .*\. Replace it, or, without --int8, give --images",
     ) as of_run:
         compared_images(origin, (32, 32), root=str(moved)).all()
     with pytest.raises(InputError, match=r"^images: .*\. Replace it\.$"):
