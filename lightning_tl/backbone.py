@@ -112,10 +112,10 @@ class Backbone(nn.Module):
             if self._folds.pairs and not is_finite(scaled):
                 self._folds.forget()
                 return run(scaled)  # type: ignore[no-any-return]
-            if not self._one_by_one and self._graph.takes(scaled):
-                return self._graph(scaled, run, self.fold())
-            if self._folds.pairs:
-                self.fold()
+            takes = not self._one_by_one and self._graph.takes(scaled)
+            fingerprint = self.fold() if takes or self._folds.pairs else []
+            if takes and not self._folds.diverged:
+                return self._graph(scaled, run, fingerprint)
             return run(scaled)  # type: ignore[no-any-return]
 
     def pool(self, features: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from lightning_tl.plainly import up_to_date
 class CompiledBackbone:
     """Calls a backbone compiled or plainly, whichever works.
 
-    A graph is compiled for the largest batch seen, of training and of evaluation each; the last, smaller batch of an
-    epoch takes the plain path rather than minutes of compilation. Each phase has graphs of its own. Where compiling
+    A graph is compiled for the largest batch seen, in training whatever evaluation has seen; the last, smaller batch of
+    an epoch takes the plain path rather than minutes of compilation. Training, evaluation and each phase have graphs of
+    their own. Where compiling
     fails, for want of a compiler or of support for a layer, all is computed plainly from then on, after one warning.
 
     Args:
@@ -25,16 +26,14 @@ class CompiledBackbone:
         self.backbone = backbone
         self.works = True
         self._compiled: Any = None
-        self._sizes: dict[tuple[bool, bool], int] = {}
+        self._largest = {True: 0, False: 0}
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (batch, num_features) of images, as ``Backbone.forward``."""
+        if not self.works or torch.compiler.is_compiling() or not self._is_full(len(images)):
+            return self.backbone(images)  # type: ignore[no-any-return]
         if self._compiled is None:
             self._compiled = torch.compile(self.backbone, dynamic=False)
-        stage = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        self._sizes[stage] = max(self._sizes.get(stage, 0), len(images))
-        if not self.works or len(images) < self._sizes[stage] or torch.compiler.is_compiling():
-            return self.backbone(images)  # type: ignore[no-any-return]
         self.backbone.fold()  # compiled code cannot look at what has changed
         try:
             with up_to_date():
@@ -45,6 +44,12 @@ class CompiledBackbone:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"model.compile: torch.compile failed, the run goes on without it ({reason}).", stacklevel=2)
             return features
+
+    def _is_full(self, size: int) -> bool:
+        """Whether no batch so far was larger; in evaluation, none of training either."""
+        training = not torch.is_inference_mode_enabled()
+        self._largest[training] = max(self._largest[training], size)
+        return size == (self._largest[True] if training else max(self._largest.values()))
 
     def __getstate__(self) -> dict[str, Any]:
         """Compiled code does not travel to other processes."""

@@ -69,6 +69,17 @@ def test_larger_batches_of_evaluation_leave_those_of_training_compiled(compilati
     with torch.no_grad():
         compiled(images(2))
     assert len(compilations) == 3
+    with torch.inference_mode():
+        compiled(images(3))
+    assert len(compilations) == 3, "nor is a smaller one of evaluation worth a compilation"
+
+
+def test_it_is_a_part_of_what_others_compile(compilations: list[int]) -> None:
+    plain = backbone()
+    with torch.no_grad():
+        whole = torch.compile(CompiledBackbone(plain).__call__, fullgraph=True)
+        torch.testing.assert_close(whole(images()), plain(images()))
+    assert len(compilations) == 1
 
 
 def test_changed_weights_show_without_another_compilation(compilations: list[int]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.profilers.pytorch import RegisterRecordFunction
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
@@ -267,6 +268,28 @@ def test_hooks_see_what_each_layer_gives(gradients: bool) -> None:
         seen.append(given)
     assert folded(ours) + joined(ours) == 52
     torch.testing.assert_close(*seen, rtol=1e-9, atol=1e-12)
+
+
+def test_a_profiler_sees_what_trains() -> None:
+    """Lightning's has hooks on every module, which take the time alone."""
+    backbone = lived_in("timm/mobilenetv2_035")
+    backbone.unfreeze_last(0)
+    with RegisterRecordFunction(backbone):
+        backbone(images())
+        assert folded(backbone) == 52
+
+
+def test_a_weight_that_is_no_parameter_ends_no_epoch() -> None:
+    """A ``StopIteration`` would, without a word."""
+    ours, plain = lived_in("timm/mobilenetv2_035"), lived_in("timm/mobilenetv2_035", fold_batchnorm=False)
+    plain.load_state_dict(ours.state_dict())
+    for backbone in (ours, plain):
+        backbone.unfreeze_last(0)
+        conv = backbone.net.conv_stem
+        weight = conv.weight.detach()  # type: ignore[operator, union-attr]
+        del conv.weight  # type: ignore[union-attr]
+        conv.register_buffer("weight", weight)  # type: ignore[operator, union-attr]
+    torch.testing.assert_close(ours(images()), plain(images()), rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

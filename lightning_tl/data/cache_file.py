@@ -24,7 +24,7 @@ from lightning_tl.files import replacing, write_text
 
 FORMAT = 1
 """Counts the changes of decoding, resizing and file format that make older files useless."""
-DECODED_BY = (torchvision.__version__, PIL.__version__)
+DECODED_BY = (torchvision.__version__.split("+")[0], PIL.__version__)
 """Others may decode or resize to other pixels."""
 ABANDONED = 24 * 3600.0
 """Seconds after which a half-written file is taken to be of a writer that was killed."""
@@ -119,6 +119,7 @@ def _usable(file: Path, paths: Sequence[str], root: str | Path, settings: ImageS
 
 def _write(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSettings) -> None:
     """The images, then what is known of them: without that, the file counts for nothing."""
+    file.with_suffix(".json").unlink(missing_ok=True)
     for left in file.parent.glob(f".{file.stem[:40]}.*"):  # by a writer that was killed; we hold the lock
         left.unlink(missing_ok=True)
     with replacing(file) as temporary:
@@ -176,8 +177,22 @@ def _locked(path: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    with path.open("w") as stream:
+    descriptor = _lock_file(path)
+    if descriptor is None:
+        yield
+        return
+    try:
         lock: Callable[[int, int], None] = fcntl.flock
         with contextlib.suppress(OSError):  # a network file system without locks
-            lock(stream.fileno(), fcntl.LOCK_EX)
+            lock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_file(path: Path) -> int | None:
+    """A descriptor of the file, which is made if there is none; None of another user's that we may not even read."""
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        with contextlib.suppress(PermissionError):
+            return os.open(path, flags, 0o666)
+    return None

@@ -173,7 +173,9 @@ class Taken(Sequence[Item]):
         return len(self._batch["label"])
 
     def __getitem__(self, place: Any) -> Any:
-        """The item there. Raises IndexError where there is none."""
+        """The item there, or a list of those of a slice. Raises IndexError where there is none."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
         image, label, index = (values[place] for values in self._batch.values())
         return {"image": image, "label": int(label), "index": int(index)}
 

@@ -17,6 +17,7 @@ from lightning_tl.caches import FOLDER_VARIABLE
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.cache import ImageSettings, Pixels
 from lightning_tl.data.cache_file import keep_on_disk
+from lightning_tl.data.dataset import Held, KeptImages
 from lightning_tl.data.decode import why_undecodable
 from lightning_tl.errors import InputError
 
@@ -88,6 +89,8 @@ def test_loaders_of_others_take_the_images_too(image_folder: ImageFolderFactory,
         assert all(torch.equal(batch[key], own[key]) and batch[key].dtype == own[key].dtype for key in own)
         with pytest.raises(IndexError):
             dataset[len(dataset)]
+    taken = KeptImages(Held(own["image"], torch.device("cpu")), range(4), range(4), range(4)).__getitems__([3, 1, 2])
+    assert [item["label"] for item in taken[1:]] == [1, 2]
 
 
 def test_other_contents_and_settings_have_other_files(image_folder: ImageFolderFactory) -> None:
@@ -190,11 +193,30 @@ def test_a_folder_that_can_only_be_read_is_read(
 
     monkeypatch.setattr(os, "utime", refused)
     monkeypatch.setattr(Path, "mkdir", refused)
-    monkeypatch.setattr("lightning_tl.data.cache_file._locked", refused)
+    monkeypatch.setattr(os, "open", refused)
     second = keep(root)
     assert first is not None
     assert second is not None
     assert torch.equal(first.images, second.images)
+
+
+def test_locks_of_another_user_keep_nobody_out(
+    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that several may write to."""
+    root = image_folder(COUNTS)
+    opened, refused = os.open, []
+
+    def of_another_user(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith(".lock") and flags & os.O_RDWR:
+            refused.append(path)
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", of_another_user)
+    assert keep(root) is not None
+    assert len(files(root)) == 1
+    assert len(refused) == 2
 
 
 def test_other_versions_of_what_decodes_have_other_files(
