@@ -37,5 +37,5 @@ def load_backbone(
             f"Received: {convention}; leave it at auto."
         )
     backbone = make(convention=found.convention)
-    load_into(backbone.net, name, found)
+    load_into(backbone.net, name, found, backbone.image_size)
     return backbone, {"source": found.source, "sha256": found.sha256}

@@ -1,6 +1,6 @@
 """Whether tensors fit a network: one comparison, one message, for every kind of weights file."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lightning_tl.errors import InputError
@@ -9,21 +9,19 @@ COUNTERS = "num_batches_tracked"
 """torch's BatchNorm step counter: unused in inference mode, absent in Keras and in old torch files."""
 
 
-def check_state(expected: Mapping[str, Any], state: Mapping[str, Any], what: str, ignore: Iterable[str] = ()) -> None:
+def check_state(expected: Mapping[str, Any], state: Mapping[str, Any], what: str, sizes: str = "") -> None:
     """Raise unless ``state`` has exactly the tensors of ``expected``, in name and shape.
 
     Args:
         expected: name to shape, or to anything with a ``shape``.
-        state: what was read; values have a ``shape`` or are shapes.
+        state: what was read; values have a ``shape`` or are shapes. ``num_batches_tracked`` is never compared.
         what: opens the message: the file, and the network that it was meant for.
-        ignore: name prefixes (of the classifier head) that are compared on neither side.
-            ``num_batches_tracked`` is never compared.
+        sizes: closes it where shapes alone differ, which another image size may have done.
 
     Raises:
         InputError: naming missing, unexpected and misshapen tensors (the first three of each).
     """
-    ignored = tuple(ignore)
-    wanted, got = _shapes(expected, ignored), _shapes(state, ignored)
+    wanted, got = _shapes(expected), _shapes(state)
     misshapen = [
         f"{name} is {got[name]} instead of {wanted[name]}"
         for name in wanted
@@ -35,23 +33,23 @@ def check_state(expected: Mapping[str, Any], state: Mapping[str, Any], what: str
         _some("of another shape", misshapen, len(wanted)),
     ]
     if any(problems):
+        sizes = "" if any(problems[:2]) else sizes
         raise InputError(
-            f"{what}: weights of another architecture? {'; '.join(filter(None, problems))}. "
+            f"{what}: weights of another architecture{' or image size' if sizes else ''}? "
+            f"{'; '.join(filter(None, problems))}. {f'{sizes} ' if sizes else ''}"
             "Give weights of this backbone and width, or weights: none to train from scratch."
         )
 
 
 def mismatches(expected: Mapping[str, Any], state: Mapping[str, Any]) -> int:
     """How many of the ``expected`` tensors are missing from ``state`` or have another shape there."""
-    wanted, got = _shapes(expected, ()), _shapes(state, ())
+    wanted, got = _shapes(expected), _shapes(state)
     return sum(got.get(name) != shape for name, shape in wanted.items())
 
 
-def _shapes(tensors: Mapping[str, Any], ignored: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {
-        name: tuple(getattr(tensor, "shape", tensor))
-        for name, tensor in tensors.items()
-        if not name.endswith(COUNTERS) and not name.startswith(ignored)
+        name: tuple(getattr(tensor, "shape", tensor)) for name, tensor in tensors.items() if not name.endswith(COUNTERS)
     }
 
 

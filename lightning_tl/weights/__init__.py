@@ -1,6 +1,7 @@
 """Pretrained weights: found in a cache, fetched and verified, or read from a file; never silently random."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -72,21 +73,26 @@ def load_weights(file: WeightsFile) -> dict[str, Tensor]:
     return read_safetensors(file.path) if file.path.suffix == ".safetensors" else read_torch(file.path)
 
 
-def load_into(net: nn.Module, backbone: str, file: WeightsFile) -> None:
+def load_into(net: nn.Module, backbone: str, file: WeightsFile, image_size: tuple[int, int] | None = None) -> None:
     """Fill a network with the file's weights, its classifier aside.
 
     Args:
         net: ``torchvision.models.mobilenet_v2`` or a timm model, with any or no classifier.
         backbone: its name, for messages.
         file: from ``find_weights``.
+        image_size: (height, width) that the network was built for, for messages.
 
     Raises:
         InputError: a missing, unexpected or misshapen tensor, which is named.
     """
     state, own = load_weights(file), net.state_dict()
-    head = _classifier_prefixes(net)
-    check_state(own, state, f"weights: {file.path}{_width(file, state)} for {backbone}", ignore=head)
-    net.load_state_dict(own | {name: state[name] for name in own if name in state and not name.startswith(head)})
+    classifier = _classifier_prefixes(net)
+    head = (*classifier, *_around(classifier))
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(classifier)}
+    given = {name: tensor for name, tensor in state.items() if name in wanted or not name.startswith(head)}
+    what = f"weights: {file.path}{_width(file, state)} for {backbone}"
+    check_state(wanted, given, what, _other_size(net, image_size))
+    net.load_state_dict(own | {name: given[name] for name in wanted if name in given})
 
 
 def _check_file(path: Path, backbone: str, weights: str) -> None:
@@ -126,3 +132,28 @@ def _classifier_prefixes(net: nn.Module) -> tuple[str, ...]:
     """Where the library keeps the classifier: timm's configuration names it, torchvision has one place."""
     named = getattr(net, "pretrained_cfg", {}).get("classifier") or "classifier"
     return tuple(f"{name}." for name in ((named,) if isinstance(named, str) else named))
+
+
+def _around(classifier: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules that hold it: some networks without classifiers lack all of a head, with the layers before those.
+
+    What a network has of its own there counts as any other of its tensors.
+    """
+    parents = (name.removesuffix(".").rpartition(".")[0] for name in classifier)
+    return tuple(f"{parent}." for parent in parents if parent)
+
+
+def _other_size(net: nn.Module, image_size: tuple[int, int] | None) -> str:
+    """Which images timm's weights are for, where that is another size than the network's, and shapes depend on it."""
+    cfg = getattr(net, "pretrained_cfg", {})
+    _, *theirs = cfg.get("input_size") or (3,)
+    if image_size is None or not theirs or not cfg.get("fixed_input_size") or tuple(theirs) == tuple(image_size):
+        return ""
+    return (
+        f"timm's weights are for images of {_pixels(theirs)} pixels and this network is for {_pixels(image_size)}: "
+        f"set data.image_size to {theirs[0] if len(set(theirs)) == 1 else theirs}."
+    )
+
+
+def _pixels(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))

@@ -1,6 +1,7 @@
 """Tensors out of ``.pth``, ``.pt`` and ``.safetensors`` files. Nothing is unpickled but tensors."""
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +19,12 @@ SUFFIXES = (*TORCH, ".safetensors", *KERAS)
 
 _NESTED = ("state_dict", "model")
 """Keys under which training scripts keep the state dict."""
+_WRAPPED = re.compile(r"(_orig_mod\.)?(module\.)?(_orig_mod\.)?")
+"""What ``torch.compile`` and data-parallel training put before every name."""
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
-    """The state dict in a ``torch.save`` file, ``module.`` prefixes of data-parallel training removed.
+    """The state dict in a ``torch.save`` file, without the prefixes of data-parallel training and ``torch.compile``.
 
     Raises:
         InputError: a Lightning checkpoint, pickled objects, or not a state dict at all.
@@ -66,7 +69,7 @@ def _tensors(path: Path, content: Any) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"weights: {path} holds no state dict. Save the model's state_dict() with torch.save.")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    return {_WRAPPED.sub("", str(name), count=1): tensor for name, tensor in content.items()}
 
 
 def _checkpoint(path: Path) -> str:

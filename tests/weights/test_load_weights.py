@@ -1,6 +1,7 @@
 """Files into tensors, tensors into networks, and what is said when they do not fit."""
 
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lightning_tl import TransferClassifier
 from lightning_tl.errors import InputError
 from lightning_tl.weights import WeightsFile, check_state, find_weights, load_into, load_weights, sha256
 
@@ -31,8 +33,9 @@ def test_every_torch_format(tmp_path: Path, narrow: nn.Module, suffix: str) -> N
     _assert_equal(load_weights(found), narrow.state_dict())
 
 
-def test_nested_and_data_parallel_state_dicts(tmp_path: Path, narrow: nn.Module) -> None:
-    state = {f"module.{name}": tensor for name, tensor in narrow.state_dict().items()}
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+def test_nested_data_parallel_and_compiled_state_dicts(tmp_path: Path, narrow: nn.Module, prefix: str) -> None:
+    state = {f"{prefix}{name}": tensor for name, tensor in narrow.state_dict().items()}
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "run.pth")
     _assert_equal(load_weights(find_weights(NAME, str(tmp_path / "run.pth"))), narrow.state_dict())
 
@@ -104,8 +107,68 @@ def test_check_state_names_what_is_wrong(state: dict[str, tuple[int, ...]], mess
         check_state({"a": torch.zeros(2), "b": torch.Size([3])}, state, "here")
 
 
-def test_check_state_ignores_what_it_is_told_to() -> None:
-    check_state({"a": (2,), "head.w": (3,)}, {"a": (2,), "head.b": (1,), "n.num_batches_tracked": ()}, "x", ["head."])
+def test_check_state_compares_no_counters() -> None:
+    check_state({"a": (2,), "m.num_batches_tracked": ()}, {"a": (2,), "n.num_batches_tracked": ()}, "x")
+
+
+def test_check_state_speaks_of_sizes_where_shapes_alone_differ() -> None:
+    with pytest.raises(InputError, match=r"of another architecture or image size\? 1 of 1 .*\. Take 8\. Give weights"):
+        check_state({"a": (2,)}, {"a": (3,)}, "here", "Take 8.")
+    with pytest.raises(InputError, match=r"of another architecture\? (?!.*Take 8)"):
+        check_state({"a": (2,), "b": (2,)}, {"a": (3,)}, "here", "Take 8.")
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "repvit_m0_9", "caformer_s18"])
+def test_heads_of_several_layers_are_left_aside_whole(tmp_path: Path, name: str) -> None:
+    """Timm takes them out of a network without classes."""
+    full, bare = timm.create_model(name), timm.create_model(name, num_classes=0)
+    torch.save(full.state_dict(), tmp_path / "w.pth")
+    load_into(bare, f"timm/{name}", find_weights(f"timm/{name}", str(tmp_path / "w.pth")))
+    assert len(full.state_dict()) - len(bare.state_dict()) > 2
+    _assert_equal(bare.state_dict(), {key: full.state_dict()[key] for key in bare.state_dict()})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"head.norm.weight": None}, r"1 of \d+ tensors missing \(head\.norm\.weight\)\. Give"),
+        ({"head.norm.weight": 5}, r"1 of \d+ tensors of another shape \(head\.norm\.weight is \(5,\)"),
+        ({"stages.9.weight": 5}, r"1 of \d+ tensors unexpected \(stages\.9\.weight\)\. Give"),
+        ({"header.weight": 5}, r"1 of \d+ tensors unexpected \(header\.weight\)\. Give"),
+        ({"head.fc0.weight": 5}, ""),
+    ],
+    ids=str,
+)
+def test_what_a_network_has_of_a_head_is_compared(tmp_path: Path, changed: dict[str, int | None], message: str) -> None:
+    state = timm.create_model("convnext_atto").state_dict()
+    for name, size in changed.items():
+        state.pop(name, None)
+        state |= {} if size is None else {name: torch.zeros(size)}
+    torch.save(state, tmp_path / "w.pth")
+    bare, found = timm.create_model("convnext_atto", num_classes=0), find_weights("timm/x", str(tmp_path / "w.pth"))
+    with pytest.raises(InputError, match=message) if message else nullcontext():
+        load_into(bare, "timm/convnext_atto", found)
+
+
+def test_positions_for_another_image_size_are_told_from_another_architecture(tmp_path: Path) -> None:
+    file = tmp_path / "w.pth"
+    torch.save(timm.create_model("test_vit").state_dict(), file)
+    options = {"class_names": ["a", "b"], "backbone": "timm/test_vit", "weights": str(file)}
+    message = (
+        r"architecture or image size\? 1 of \d+ tensors of another shape \(pos_embed is .*\)\. timm's weights are for "
+        r"images of 160 x 160 pixels and this network is for 96 x 64: set data\.image_size to 160\. Give weights"
+    )
+    with pytest.raises(InputError, match=message):
+        TransferClassifier(**options, image_size=(96, 64))
+    TransferClassifier(**options, image_size=160)
+
+
+def test_networks_for_any_image_size_are_not_told_of_theirs(tmp_path: Path) -> None:
+    torch.save(timm.create_model("mobilenetv2_050").state_dict(), tmp_path / "w.pth")
+    net, found = timm.create_model("mobilenetv2_035", num_classes=0), find_weights("timm/x", str(tmp_path / "w.pth"))
+    with pytest.raises(InputError, match=r"weights of another architecture\? .*of another shape") as raised:
+        load_into(net, "timm/mobilenetv2_035", found, (96, 96))
+    assert "image_size" not in str(raised.value)
 
 
 class Malicious:
