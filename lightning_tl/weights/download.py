@@ -60,9 +60,9 @@ def verify(path: Path, official: str) -> None:
 
 def cached(path: Path, official: str) -> Path:
     """``path`` when it exists and has the official hash; UnavailableError otherwise."""
-    if not path.is_file():
-        raise UnavailableError("no such file")
     try:
+        if not path.is_file():
+            raise UnavailableError("no such file")
         verify(path, official)
     except OSError as error:
         raise UnavailableError(f"cannot be read ({error})") from error

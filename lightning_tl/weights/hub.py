@@ -40,16 +40,17 @@ def hub_download(repository: str, filename: str | None) -> Path:
     Raises:
         UnavailableError: no answer in time, no such file, or a hash other than the published one.
     """
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for candidate in _candidates(filename):
         try:
             etag, path = _download(repository, candidate)
         except UnavailableError:
             raise
-        except EntryNotFoundError:
-            continue
         except Exception as error:  # the hub's client raises errors of several HTTP libraries
+            lost = isinstance(error, LocalEntryNotFoundError)  # a lost connection, on which it finds no copy here
+            if isinstance(error, EntryNotFoundError) and not lost:
+                continue
             message = (str(error).strip().splitlines() or [""])[0]
             raise UnavailableError(f"{type(error).__name__}: {message}") from error
         verify(path, _digest(etag))

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from weights.weight_sources import FILE, Server, make_wheel
 
 from lightning_tl.errors import InputError
 from lightning_tl.weights import find_weights
-from lightning_tl.weights.download import UnavailableError, sha256
-from lightning_tl.weights.hub import hub_cached
+from lightning_tl.weights.download import UnavailableError, cached, sha256
+from lightning_tl.weights.hub import hub_cached, hub_download
 from lightning_tl.weights.mirror import fetch_mirror
 from lightning_tl.weights.official import MOBILENET_V2_SHA256, MOBILENET_V2_URL
 
@@ -171,3 +172,31 @@ def _put(path: Path, content: bytes) -> Path:
 def test_a_misspelt_name_or_tag_is_answered_with_those_there_are(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_weights(f"timm/{name}", "imagenet")
+
+
+def test_a_cache_that_cannot_be_looked_into_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(UnavailableError, match=r"cannot be read \(.*Permission denied"):
+        cached(tmp_path / FILE, MOBILENET_V2_SHA256)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            LocalEntryNotFoundError("the connection is lost\nand more"),
+            "LocalEntryNotFoundError: the connection is lost$",
+        ),
+        (EntryNotFoundError("404"), "it has none of model.safetensors, pytorch_model.bin"),
+    ],
+)
+def test_a_lost_connection_is_no_missing_file(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(repository: str, filename: str) -> None:
+        raise error
+
+    monkeypatch.setattr("lightning_tl.weights.hub._download", fail)
+    with pytest.raises(UnavailableError, match=message):
+        hub_download("timm/some.model", None)
