@@ -55,7 +55,7 @@ class Backbone(nn.Module):
         self.library, _, self.model_name = name.partition("/")
         self._options = dict(options or {})
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
-        self.width = float(self._options.get("width_mult", 1.0))
+        self.width = _width(self._options)
         if convention == "keras" and not self.counts_as_keras:
             raise InputError(
                 f"backbone: only MobileNetV2 has the keras convention. Received: {name} (width {self.width:g}) with "
@@ -201,14 +201,21 @@ class Backbone(nn.Module):
             height, width = self.image_size
             raise InputError(
                 f"backbone: {self.name} cannot compute features of RGB images of {height} x {width} pixels with "
-                f"backbone_args {self._options}: {error or type(error).__name__}. Give another image_size, or others "
-                "of these arguments."
+                f"backbone_args {self._options}: {str(error) or type(error).__name__}. Give another image_size, or "
+                "others of these arguments."
             ) from error
 
     @torch.no_grad()
     def _probe(self) -> Tensor:
         """Features of one black image."""
         return self(torch.zeros(1, 3, *self.image_size, device=self.divisor.device))  # type: ignore[no-any-return]
+
+
+def _width(options: Mapping[str, Any]) -> float:
+    width = options.get("width_mult", 1.0)
+    if isinstance(width, bool) or not isinstance(width, (int, float)):
+        raise InputError(f"backbone_args: width_mult must be a number. Received: {width!r}.")
+    return float(width)
 
 
 def _executed(backbone: Backbone) -> list[tuple[str, nn.Module | None]]:

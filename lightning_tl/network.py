@@ -66,9 +66,10 @@ def build_network(
                 }
             if timm_network.is_timm_name(name):
                 return timm_network.build_timm(name, size, options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"backbone: {library}/{name} cannot be built for images of {size} with options {options}: {error}."
+            f"backbone: {library}/{name} cannot be built for images of {size} with options {options}: "
+            f"{str(error) or type(error).__name__}."
         ) from error
     raise InputError(unknown_backbone(f"{library}/{name}" if name else library))
 

@@ -64,6 +64,28 @@ def test_images_that_a_network_cannot_take_are_an_error_that_says_so(name: str, 
         Backbone(name, "torch", (100, 68), options)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("nest_tiny", "Model only handles square inputs"), ("xcit_nano_12_p16_224", "`patch_size`")]
+)
+def test_what_a_network_asserts_of_image_sizes_is_an_error_that_says_so(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=rf"backbone: timm/{name} cannot be built for images of \(100, 68\).*{said}"):
+        Backbone(f"timm/{name}", "torch", (100, 68))
+
+
+@pytest.mark.parametrize("width", ["wide", None, True])
+def test_a_width_that_is_no_number_is_an_error(width: object) -> None:
+    with pytest.raises(InputError, match=rf"^backbone_args: width_mult must be a number\. Received: {width!r}"):
+        Backbone("torchvision/mobilenet_v2", "torch", SIZE, {"width_mult": width})
+
+
+def test_one_image_without_a_batch_is_an_error_that_names_its_shape() -> None:
+    backbone = Backbone("timm/resnet10t", "torch", SIZE)
+    image = torch.zeros(3, *SIZE)
+    with pytest.raises(InputError, match=r"\(batch, 3, height, width\) is needed\. Received: \(3, 64, 64\)"):
+        backbone(image)
+    assert backbone(image[None]).shape == (1, backbone.num_features)
+
+
 def test_a_shortcut_without_layers_is_no_layer_in_the_way() -> None:
     """An empty Sequential has no length, and so is false."""
     backbone = Backbone("timm/ghostnet_100", "torch", SIZE)
