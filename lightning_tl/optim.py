@@ -113,21 +113,22 @@ def build_optimizer(
     cls = _import(path, where)
     try:
         return cls(params, lr=lr, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {path} does not take these init_args. Received: {options} ({error}).") from error
+    except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        said = str(error) or type(error).__name__
+        raise InputError(f"{where}: {path} does not take these init_args. Received: {options} ({said}).") from error
 
 
 def _split(spec: OptimizerSpec, where: str) -> tuple[str, dict[str, Any]]:
     if isinstance(spec, str):
         return spec, {}
-    if "class_path" not in spec or set(spec) - {"class_path", "init_args"}:
-        raise InputError(
-            f"{where}: give a class path, or a mapping with class_path and init_args. Received: {dict(spec)}."
-        )
-    options = dict(spec.get("init_args") or {})
+    if not isinstance(spec, Mapping) or "class_path" not in spec or set(spec) - {"class_path", "init_args"}:
+        raise InputError(f"{where}: give a class path, or a mapping with class_path and init_args. Received: {spec!r}.")
+    options = spec.get("init_args") or {}
+    if not isinstance(options, Mapping):
+        raise InputError(f"{where}: init_args is a mapping of arguments. Received: {options!r}.")
     if "lr" in options:
         raise InputError(f"{where}: the learning rate belongs to the phase's lr, not init_args. Received: {options}.")
-    return str(spec["class_path"]), options
+    return str(spec["class_path"]), dict(options)
 
 
 def _import(path: str, where: str) -> Callable[..., torch.optim.Optimizer]:

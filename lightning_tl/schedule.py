@@ -1,5 +1,6 @@
 """Learning-rate schedules within one phase, in the form that Lightning steps."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch.optim import Optimizer
@@ -7,6 +8,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase, better_mode
+
+NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps")
+"""Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""
 
 
 def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None:
@@ -19,15 +23,31 @@ def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None
         InputError: arguments that the scheduler does not take.
     """
     options = dict(phase.scheduler_args)
-    monitor = options.pop("monitor", "val_loss")
     try:
+        _check_numbers(options)
         if phase.scheduler == "cosine":
-            return {"scheduler": CosineAnnealingLR(optimizer, **{"T_max": phase.epochs, **options})}
+            return {"scheduler": _cosine(optimizer, **{"T_max": phase.epochs, **options})}
         if phase.scheduler == "plateau":
-            options = {"mode": better_mode(monitor), **options}
-            return {"scheduler": ReduceLROnPlateau(optimizer, **options), "monitor": monitor, "strict": False}
+            monitor = options.get("monitor", "val_loss")
+            arguments = {name: value for name, value in options.items() if name != "monitor"}
+            scheduler = ReduceLROnPlateau(optimizer, **{"mode": better_mode(monitor), **arguments})
+            return {"scheduler": scheduler, "monitor": monitor, "strict": False}
     except (TypeError, ValueError) as error:
         raise InputError(
             f"phases: {phase.name}: the {phase.scheduler} scheduler does not take scheduler_args {options}: {error}."
         ) from error
     return None
+
+
+def _cosine(optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> CosineAnnealingLR:  # noqa: N803
+    """Of no other arguments: it watches nothing, and a phase's optimizer has no epochs behind it."""
+    if not T_max > 0:
+        raise ValueError(f"T_max must be above 0, and is {T_max}")
+    return CosineAnnealingLR(optimizer, T_max=T_max, eta_min=eta_min)
+
+
+def _check_numbers(options: Mapping[str, Any]) -> None:
+    for name in NUMBERS:
+        value = options.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} must be a number, and is {value!r}")

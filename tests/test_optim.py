@@ -169,6 +169,10 @@ def test_any_optimizer_by_class_path() -> None:
         ({"class_path": "torch.optim.SGD", "init_args": {"momentun": 0.9}}, "does not take these init_args"),
         ({"class_path": "torch.optim.SGD", "init_args": {"lr": 0.9}}, "belongs to the phase's lr"),
         ({"name": "torch.optim.SGD"}, "class_path and init_args"),
+        (3, "class_path and init_args. Received: 3"),
+        ({"class_path": "torch.optim.SGD", "init_args": 3}, "init_args is a mapping of arguments. Received: 3"),
+        ({"class_path": "torch.optim.Adam", "init_args": {"betas": [0.9]}}, "does not take these init_args"),
+        ({"class_path": "torch.optim.Adam", "init_args": {"fused": True, "foreach": True}}, "does not take these"),
     ],
 )
 def test_optimizers_that_cannot_be_built(spec: object, message: str) -> None:
