@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -34,13 +34,19 @@ class Augmentation(v2.Transform, ABC):  # type: ignore[misc]  # torchvision ship
 
     A subclass says how many uniform numbers a sample needs (``draws``), turns them into parameters
     (``draw``) and applies parameters to images (``apply``). Constructor arguments are kept as attributes of
-    the same name. Called as a torchvision transform it draws from torch's global generator.
+    the same name, those of ``**options`` too. Called as a torchvision transform it draws from torch's global generator.
     """
 
     draws: ClassVar[int]
     """Uniform numbers that one sample uses."""
 
     _transformed_types = (_is_image,)
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        """Note which arguments are given by name: a signature does not tell those of ``**options``."""
+        made: Self = super().__new__(cls)
+        made.__dict__["_given"] = tuple(given)
+        return made
 
     @abstractmethod
     def draw(self, uniforms: Tensor) -> Params:
@@ -67,11 +73,9 @@ class Augmentation(v2.Transform, ABC):  # type: ignore[misc]  # torchvision ship
 
     def init_args(self) -> dict[str, Any]:
         """The constructor's arguments as plain numbers, strings and lists."""
-        names = list(inspect.signature(type(self)).parameters)
-        values = (getattr(self, name) for name in names)
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in zip(names, values, strict=True)
-        }
+        named, _ = arguments_of(type(self))
+        values = {name: getattr(self, name) for name in (*named, *self.__dict__["_given"])}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def to_config(self) -> dict[str, Any]:
         """``{"class_path": …, "init_args": {…}}``, from which ``from_config`` builds an equal transform."""
@@ -156,6 +160,15 @@ class Geometric(Augmentation):
 def as_type(params: Params, dtype: torch.dtype) -> Params:
     """Float parameters in the type of the images, so that float64 images get float64 matrices."""
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in params.items()}
+
+
+def arguments_of(cls: type[Augmentation]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The constructor's named arguments, and whether it takes others beside them."""
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()  # the first is self
+    kinds = {parameter.kind for parameter in parameters}
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {parameter.name: parameter for parameter in parameters if parameter.kind not in several}
+    return named, inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def affine(x_row: tuple[Any, Any, Any], y_row: tuple[Any, Any, Any], like: Tensor) -> Tensor:

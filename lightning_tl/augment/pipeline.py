@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache
-from inspect import signature
 
 import torch
 from torch import Tensor, nn
 
 from lightning_tl import draws
-from lightning_tl.augment.base import Augmentation, Geometric, Params, as_float, as_type
+from lightning_tl.augment.base import Augmentation, Geometric, Params, arguments_of, as_float, as_type
 from lightning_tl.augment.random_flip import RandomFlip
 from lightning_tl.augment.resample import compose, resample
 from lightning_tl.cuda_graph import Recorder
@@ -30,7 +29,7 @@ class AugmentationPipeline(nn.Module):
             away from the border that is the same picture, blurred a little more.
 
     Raises:
-        InputError: an element is no ``Augmentation``.
+        InputError: an element is no ``Augmentation``, or does not say how many draws it needs.
     """
 
     def __init__(self, transforms: Sequence[Augmentation], fused: bool = True) -> None:
@@ -40,6 +39,11 @@ class AugmentationPipeline(nn.Module):
                 raise InputError(
                     f"augment: element {position} must be an augmentation of lightning_tl.augment. "
                     f"Received: {type(transform).__name__}."
+                )
+            if not hasattr(transform, "draws"):
+                raise InputError(
+                    f"augment: {type(transform).__name__} must define draws, how many uniform numbers a sample uses, "
+                    "as lightning_tl.augment.Augmentation says."
                 )
         self.transforms = nn.ModuleList(transforms)
         self.fused = fused
@@ -162,7 +166,7 @@ def _arguments(transform: Augmentation) -> tuple[Hashable, ...]:
 
 @cache
 def _names(kind: type[Augmentation]) -> tuple[str, ...]:
-    return tuple(signature(kind).parameters)
+    return tuple(arguments_of(kind)[0])
 
 
 def _fits(group: list[Drawn], transform: Augmentation) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from lightning_tl.augment.base import Augmentation
+from lightning_tl.augment.base import Augmentation, arguments_of
 from lightning_tl.augment.color_jitter import ColorJitter
 from lightning_tl.augment.random_brightness import RandomBrightness
 from lightning_tl.augment.random_contrast import RandomContrast
@@ -52,7 +52,12 @@ def from_config(config: Mapping[str, Any]) -> Augmentation:
     if not isinstance(arguments, Mapping):
         raise InputError(f"{cls.__name__}: init_args must map names to values. Received: {arguments!r}.")
     _check_names(cls, arguments)
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise InputError(
+            f"{cls.__name__}: it does not take these init_args ({error}). Received: {dict(arguments)!r}."
+        ) from error
 
 
 def _find(class_path: str) -> type[Augmentation]:
@@ -83,9 +88,9 @@ def _imported(class_path: str, module: str, name: str) -> type[Augmentation]:
 
 def _check_names(cls: type[Augmentation], arguments: Mapping[str, Any]) -> None:
     """Unknown and missing arguments, by name."""
-    parameters = inspect.signature(cls).parameters
+    parameters, takes_others = arguments_of(cls)
     unknown = [name for name in arguments if name not in parameters]
-    if unknown:
+    if unknown and not takes_others:
         raise InputError(f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes {', '.join(parameters)}.")
     missing = [
         name for name, parameter in parameters.items() if parameter.default is parameter.empty and name not in arguments

@@ -13,8 +13,16 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lightning_tl import augment
-from lightning_tl.augment import TRANSFORMS, Augmentation, RandomFlip, RandomRotation, from_config
-from lightning_tl.augment.base import Params
+from lightning_tl.augment import (
+    TRANSFORMS,
+    Augmentation,
+    AugmentationPipeline,
+    Geometric,
+    RandomFlip,
+    RandomRotation,
+    from_config,
+)
+from lightning_tl.augment.base import Params, affine
 from lightning_tl.errors import InputError
 
 EXAMPLES: list[dict[str, Any]] = [
@@ -56,6 +64,36 @@ class Inverted(Augmentation):
 
     def apply(self, images: Tensor, params: Params) -> Tensor:
         return images + (255 - 2 * images) * params["strength"][:, None, None, None]
+
+
+class Undecided(Augmentation):
+    """Does not say how many draws it needs."""
+
+    draw = Inverted.draw
+    apply = Inverted.apply
+
+
+class Shifted(Geometric):
+    """Hands arguments on that it does not name."""
+
+    draws = 1
+
+    def __init__(self, pixels: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.pixels = pixels
+
+    def draw(self, uniforms: Tensor) -> Params:
+        return {"shift": uniforms[:, 0] * self.pixels}
+
+    def matrix(self, params: Params, height: int, width: int) -> Tensor:
+        return affine((1.0, 0.0, params["shift"]), (0.0, 1.0, 0.0), params["shift"])
+
+
+class ShiftedIntoGrey(Shifted):
+    """Fixes one of them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(fill_mode="constant", **options)
 
 
 def test_the_examples_are_all_there_is() -> None:
@@ -134,6 +172,36 @@ def test_a_class_of_ones_own() -> None:
     transform = from_config(config)
     assert transform.to_config() == config
     assert 100 < float(transform(torch.full((3, 4, 4), 100.0)).mean()) <= 127.5
+
+
+def test_arguments_that_are_handed_on_are_part_of_the_config() -> None:
+    """A checkpoint without them would train on with others."""
+    for made, kept in (
+        (Shifted(2.0, fill_mode="wrap"), {"pixels": 2.0, "fill_mode": "wrap"}),
+        (Shifted(), {"pixels": 1.0}),
+        (ShiftedIntoGrey(pixels=3.0, fill_value=9.0), {"pixels": 3.0, "fill_value": 9.0}),
+    ):
+        for transform in (made, copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+            assert transform.init_args() == kept
+        again = from_config(made.to_config())
+        assert again.to_config() == made.to_config()
+        image, params = noise(1), {"shift": torch.tensor([1.5])}
+        assert torch.equal(again.apply(image, params), made.apply(image, params))
+    assert not torch.equal(Shifted().apply(image, params), Shifted(fill_mode="wrap").apply(image, params))
+
+
+def test_arguments_that_are_handed_on_in_vain_are_named() -> None:
+    for name, arguments in (("Shifted", {"fill": "wrap"}), ("ShiftedIntoGrey", {"fill_mode": "wrap"})):
+        config = {"class_path": f"{__name__}.{name}", "init_args": arguments}
+        with pytest.raises(
+            InputError, match=rf"^{name}: it does not take these init_args \(.*{next(iter(arguments))}'"
+        ):
+            from_config(config)
+
+
+def test_a_transform_that_does_not_say_how_many_draws_it_needs_is_named() -> None:
+    with pytest.raises(InputError, match=r"^augment: Undecided must define draws, how many uniform numbers"):
+        AugmentationPipeline([Undecided()])
 
 
 @pytest.mark.parametrize(
