@@ -1,15 +1,20 @@
 """Learning-rate schedules and early stopping within one phase, as Keras callbacks."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from keras_ref.errors import InputError
+from keras_ref.options import number
 from keras_ref.phase import Phase
 
 HIGHER_IS_BETTER = ("accuracy", "f1")
 """How names of metrics end that are to rise."""
+
+NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps")
+"""Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""
 
 
 def better_mode(monitor: str) -> str:
@@ -27,8 +32,9 @@ def build_scheduler(phase: Phase) -> list[Any]:
     """
     options = dict(phase.scheduler_args or {})
     try:
+        _check_numbers(options)
         if phase.scheduler == "cosine":
-            return [_cosine(phase, **options)]
+            return [_cosine(phase, **{"T_max": phase.epochs, **options})]
         if phase.scheduler == "plateau":
             return [Plateau(**options)]
     except (TypeError, ValueError) as error:
@@ -54,17 +60,36 @@ def build_early_stopping(phase: Phase) -> list[Any]:
             f"phases: {phase.name}: early_stopping: known here are {', '.join(defaults)}. "
             f"Received: {', '.join(unknown)}."
         )
-    return [keras.callbacks.EarlyStopping(**{**defaults, **phase.early_stopping})]
+    return [EarlyStopping(**{**defaults, **phase.early_stopping})]
 
 
-def _cosine(phase: Phase, T_max: int | None = None, eta_min: float = 0.0) -> Any:  # noqa: N803
+def _cosine(phase: Phase, T_max: int, eta_min: float = 0.0) -> Any:  # noqa: N803
     """``eta_min + (lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``, CosineAnnealingLR's closed form."""
-    span = T_max or phase.epochs
+    if not T_max > 0:
+        raise ValueError(f"T_max must be above 0, and is {T_max}")
 
     def rate(epoch: int, _: float) -> float:
-        return eta_min + (phase.lr - eta_min) * (1 + math.cos(math.pi * epoch / span)) / 2
+        return eta_min + (phase.lr - eta_min) * (1 + math.cos(math.pi * epoch / T_max)) / 2
 
     return keras.callbacks.LearningRateScheduler(rate)
+
+
+def _check_numbers(options: Mapping[str, Any]) -> None:
+    for name in NUMBERS:
+        value = options.get(name, 0)
+        if not number(value):
+            raise TypeError(f"{name} must be a number, and is {value!r}")
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # keras ships no types
+    """Keras' EarlyStopping, ending the phase at once where a value is not finite, as Lightning's does."""
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """After a validation; Keras would take NaN for the best for ever where it comes first."""
+        if math.isfinite((logs or {}).get(self.monitor) or 0.0):
+            super().on_epoch_end(epoch, logs)
+        else:
+            self.stopped_epoch, self.model.stop_training = epoch, True
 
 
 class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras ships no types
@@ -98,6 +123,8 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras
         min_lr: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
+        if mode not in (None, "min", "max") or threshold_mode not in ("rel", "abs"):
+            raise ValueError(f"mode is min or max, threshold_mode rel or abs, and not {mode}, {threshold_mode}")
         super().__init__(
             monitor=monitor,
             mode=mode or better_mode(monitor),
@@ -115,9 +142,8 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # keras
         return bool(super()._reduce_optimizer_lr(optimizer, epoch, name))
 
     def _is_improvement(self, monitor_value: float, reference_value: float | None) -> bool:
-        if reference_value is None:
-            return True
-        margin = self.threshold * (reference_value if self.relative else 1.0)
-        if self.mode == "min":
-            return monitor_value < reference_value - margin
-        return monitor_value > reference_value + margin
+        """By torch's own arithmetic: its first value is compared with infinity, which NaN is not better than."""
+        sign = -1 if self.mode == "min" else 1
+        best = -sign * math.inf if reference_value is None else reference_value
+        limit = best * (1 + sign * self.threshold) if self.relative else best + sign * self.threshold
+        return monitor_value < limit if self.mode == "min" else monitor_value > limit
