@@ -62,6 +62,8 @@ class ModelConfig:
         check(weighed, "model.class_weights", "null, or a number for each class named", weights)
         unknown = sorted(set(self.backbone_args or {}) - ({"width_mult"} if self.backbone == BACKBONE else set()))
         check(not unknown, "model.backbone_args", f"nothing but width_mult of {BACKBONE}", unknown)
+        width = (self.backbone_args or {}).get("width_mult", 1.0)
+        check(number(width), "model.backbone_args", "a number as width_mult", width)
         alike = all(_divisible(int(filters * self.alpha)) == _divisible(filters * self.alpha) for filters in FILTERS)
         hint = "at which Keras and torchvision round all channels alike, such as 0.25, 0.5, 0.75 or 1"
         check(alike, "model.backbone_args", f"a width_mult {hint}", self.alpha)

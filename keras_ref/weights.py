@@ -34,14 +34,17 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
     try:
         base.load_weights(path)  # of a .keras file too the numbers alone: its description of layers may name code
     except Exception as error:  # h5py and Keras raise anything from OSError to KeyError
-        raise InputError(
-            f"weights: {path} does not hold MobileNetV2 without top at width {alpha}: {str(error).splitlines()[0]}"
-        ) from error
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if weights == "imagenet":
+            raise InputError(
+                f"weights: {path}, as Keras has downloaded it, is damaged ({said}). Delete it, to have it fetched anew."
+            ) from error
+        raise InputError(f"weights: {path} does not hold MobileNetV2 without top at width {alpha}: {said}") from error
     return {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _file(name: str) -> Path:
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.suffix not in (".h5", ".keras"):
         raise InputError(
             f"weights: imagenet, none, or a .h5, .weights.h5 or .keras file. Received: {name}; "
@@ -56,6 +59,7 @@ def _download(alpha: float) -> Path:
     """Keras' ImageNet weights, from its cache or its server."""
     name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5"
     try:
+        CACHE.mkdir(parents=True, exist_ok=True)  # else Keras takes /tmp/.keras, and what anyone has put there
         return Path(keras.utils.get_file(name, URL + name, cache_subdir="models", cache_dir=CACHE))
     except Exception as error:  # urllib raises many kinds
         raise InputError(

@@ -174,6 +174,7 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"model": {"convention": "torch"}}, "model.convention"),
         ({"model": {"backbone_args": {"width": 1}}}, "width_mult"),
         ({"model": {"backbone_args": {"width_mult": 0.56}}}, "round all channels alike"),
+        ({"model": {"backbone_args": {"width_mult": "wide"}}}, "a number as width_mult is needed. Received: 'wide'"),
         ({"data": {}}, "data.root"),
         ({"data": {"root": 2024}}, "data.root: the path of a folder (a number in quotes), or null, is needed. Rec"),
         ({"data": {"root": "x", "split": "random"}}, "data.split"),
