@@ -14,7 +14,7 @@ from keras_ref.errors import InputError
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 """Keras' name of a backend and the module it needs, in order of preference; the first is Keras' default."""
 
-CACHE = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+CACHE = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))  # noqa: PTH111  # as Keras does it
 """Keras' folder as the user has it, where downloaded weights belong."""
 
 

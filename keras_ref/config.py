@@ -94,7 +94,7 @@ def read_config(
     for other in on_top:
         values |= {key: _on_top(values.get(key), value, key) for key, value in _read(Path(other)).items()}
     for key, text in (overrides or {}).items():
-        _set(values, key, (text or None) if key in _TEXTS and text != "null" else _parse(text, f"--{key}"))
+        _set(values, key, (text or None) if key in _TEXTS and text.strip() not in _NULLS else _parse(text, f"--{key}"))
     _check_keys(values, "", [*_BLOCKS, *_IGNORED])
     resumed = values.get("ckpt_path")
     check(resumed is None, "ckpt_path", "null (keras_ref cannot resume; start a new run)", resumed)
@@ -122,11 +122,25 @@ _TEXTS = (
     "model.backbone", "model.weights", "data.root", "data.split", "data.dataset", "trainer.default_root_dir",
 )  # fmt: skip
 """Names and paths, which a command line need not quote as YAML: ``2024``, ``yes`` and ``photos #2`` are folders."""
+_NULLS = ("null", "Null", "NULL", "~")
+"""YAML's, which are no names."""
 _SPEED = {
     "model.": ("fold_batchnorm", "channels_last", "cache_features", "keep_memory", "compile"),
     "data.": ("cache", "cache_folder", "cache_gb"),
 }
 """What makes lightning_tl faster and changes no number: ignored."""
+
+
+ARGUMENTS = {
+    "RandomFlip": ("mode",),
+    "RandomRotation": ("factor", "fill_mode", "fill_value", "interpolation"),
+    "RandomZoom": ("height_factor", "width_factor", "fill_mode", "fill_value", "interpolation"),
+    "RandomTranslation": ("height_factor", "width_factor", "fill_mode", "fill_value", "interpolation"),
+    "RandomContrast": ("factor", "value_range"),
+    "RandomBrightness": ("factor", "value_range"),
+    "ColorJitter": ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor", "value_range"),
+}
+"""Of lightning_tl's transforms, by name."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -180,17 +194,14 @@ def _phase_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> dict[st
 
 
 def _augmentation_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
-    """differs: lightning_tl lets another transform take over the arguments that it has too."""
+    """Another transform takes over the arguments that it has too."""
     merged = {**below, **value}
     kept, given = below.get("init_args") or {}, value.get("init_args", {})
     if not isinstance(kept, Mapping) or not isinstance(given, Mapping):
         return merged
     before, after = (str(item.get("class_path")).rpartition(".")[2] for item in (below, merged))
-    if before != after and set(kept) - set(given):
-        raise InputError(
-            f"model.augment: {after} is given where {before} was, of whose arguments lightning-tl fit would keep those "
-            f"that it takes. Received before: {dict(kept)}; give all augmentations once."
-        )
+    if before != after:
+        kept = {name: argument for name, argument in kept.items() if name in ARGUMENTS.get(after, ())}
     return {**merged, "init_args": {**kept, **given}}
 
 

@@ -63,10 +63,21 @@ def build_early_stopping(phase: Phase) -> list[Any]:
     return [EarlyStopping(**{**defaults, **phase.early_stopping})]
 
 
-def _cosine(phase: Phase, T_max: int, eta_min: float = 0.0) -> Any:  # noqa: N803
-    """``eta_min + (lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``, CosineAnnealingLR's closed form."""
+def _cosine(
+    phase: Phase,
+    T_max: int,  # noqa: N803
+    eta_min: float = 0.0,
+    last_epoch: int = -1,
+    monitor: str | None = None,
+) -> Any:
+    """``eta_min + (lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``, CosineAnnealingLR's closed form.
+
+    ``monitor`` is ignored: it watches nothing.
+    """
     if not T_max > 0:
         raise ValueError(f"T_max must be above 0, and is {T_max}")
+    if last_epoch != -1:
+        raise ValueError(f"last_epoch must be -1, as a phase's optimizer has no epochs behind it, and is {last_epoch}")
 
     def rate(epoch: int, _: float) -> float:
         return eta_min + (phase.lr - eta_min) * (1 + math.cos(math.pi * epoch / T_max)) / 2

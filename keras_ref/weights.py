@@ -1,6 +1,7 @@
 """Pretrained weights: from Keras' own download, or from a file of Keras."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
 
 
 def _file(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  # which leaves ~ where nobody has a home
     if path.suffix not in (".h5", ".keras"):
         raise InputError(
             f"weights: imagenet, none, or a .h5, .weights.h5 or .keras file. Received: {name}; "
@@ -58,11 +59,27 @@ def _file(name: str) -> Path:
 def _download(alpha: float) -> Path:
     """Keras' ImageNet weights, from its cache or its server."""
     name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5"
+    if (there := CACHE / "models" / name).is_file():
+        return there
+    _check_cache()
     try:
-        CACHE.mkdir(parents=True, exist_ok=True)  # else Keras takes /tmp/.keras, and what anyone has put there
         return Path(keras.utils.get_file(name, URL + name, cache_subdir="models", cache_dir=CACHE))
     except Exception as error:  # urllib raises many kinds
         raise InputError(
             f"weights: imagenet could not be had from {URL + name}: {error}. "
             "Give a .h5 file, or none to train from scratch."
         ) from error
+
+
+def _check_cache() -> None:
+    """That Keras' folder can be written; else Keras takes /tmp/.keras, and what anyone has put there."""
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(CACHE, os.W_OK) else "permission denied"
+    except OSError as error:
+        reason = str(error.strerror)
+    if reason:
+        raise InputError(
+            f"weights: imagenet: Keras keeps what it downloads in {CACHE}, which cannot be written: {reason}. "
+            "Set KERAS_HOME to a folder that can."
+        )

@@ -39,15 +39,25 @@ def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None
     return None
 
 
-def _cosine(optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> CosineAnnealingLR:  # noqa: N803
-    """Of no other arguments: it watches nothing, and a phase's optimizer has no epochs behind it."""
+def _cosine(
+    optimizer: Optimizer,
+    T_max: int,  # noqa: N803
+    eta_min: float = 0.0,
+    last_epoch: int = -1,
+    monitor: str | None = None,
+) -> CosineAnnealingLR:
+    """``monitor`` is ignored: it watches nothing."""
     if not T_max > 0:
         raise ValueError(f"T_max must be above 0, and is {T_max}")
+    if last_epoch != -1:
+        raise ValueError(f"last_epoch must be -1, as a phase's optimizer has no epochs behind it, and is {last_epoch}")
     return CosineAnnealingLR(optimizer, T_max=T_max, eta_min=eta_min)
 
 
 def _check_numbers(options: Mapping[str, Any]) -> None:
     for name in NUMBERS:
         value = options.get(name, 0)
+        if name == "min_lr" and isinstance(value, (list, tuple)) and len(value) == 1:  # of each group, which is one
+            (value,) = value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{name} must be a number, and is {value!r}")

@@ -17,8 +17,9 @@ from lightning_tl.schedule import build_scheduler
         ("cosine", {"T_max": -5}, "T_max must be above 0, and is -5"),
         ("cosine", {"T_max": None}, "T_max must be a number, and is None"),
         ("cosine", {"eta_min": "low"}, "eta_min must be a number, and is 'low'"),
-        ("cosine", {"last_epoch": 3}, "unexpected keyword argument 'last_epoch'"),
-        ("cosine", {"monitor": "val_f1"}, "unexpected keyword argument 'monitor'"),
+        ("cosine", {"last_epoch": 3}, "last_epoch must be -1, .* and is 3"),
+        ("cosine", {"patience": 3}, "unexpected keyword argument 'patience'"),
+        ("plateau", {"min_lr": [1e-6, 1e-7]}, "min_lr must be a number, and is"),
         ("plateau", {"patience": "2"}, "patience must be a number, and is '2'"),
         ("plateau", {"cooldown": True}, "cooldown must be a number, and is True"),
         ("plateau", {"mode": "auto"}, "mode auto is unknown"),
@@ -30,6 +31,15 @@ def test_arguments_that_would_fail_at_the_end_of_an_epoch_are_refused(
     phase = Phase("tail", 3, 1e-3, scheduler=scheduler, scheduler_args=options)
     with pytest.raises(InputError, match=rf"^phases: tail: the {scheduler} scheduler does not take .*{message}"):
         build_scheduler(torch.optim.SGD([torch.zeros(1)]), phase)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "options"),
+    [("cosine", {"monitor": "val_f1", "last_epoch": -1}), ("plateau", {"min_lr": [1e-6], "monitor": "val_f1"})],
+)
+def test_what_runs_have_begun_with_they_go_on_with(scheduler: Any, options: dict[str, Any]) -> None:
+    phase = Phase("tail", 3, 1e-3, scheduler=scheduler, scheduler_args=options)
+    assert build_scheduler(torch.optim.SGD([torch.zeros(1)]), phase) is not None
 
 
 def test_cosine_falls_over_the_phase_or_over_the_epochs_it_is_told() -> None:

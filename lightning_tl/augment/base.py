@@ -42,10 +42,16 @@ class Augmentation(v2.Transform, ABC):  # type: ignore[misc]  # torchvision ship
 
     _transformed_types = (_is_image,)
 
-    def __new__(cls, *_: Any, **given: Any) -> Self:
-        """Note which arguments are given by name: a signature does not tell those of ``**options``."""
+    def __new__(cls, *placed: Any, **given: Any) -> Self:
+        """Note which arguments are given by name: a signature does not tell those of ``**options``.
+
+        Raises:
+            InputError: some are given by place that the signature has no names for.
+        """
         made: Self = super().__new__(cls)
         made.__dict__["_given"] = tuple(given)
+        if len(placed) > len(arguments_of(cls)[0]):
+            raise InputError(f"{cls.__name__}: give arguments by name, so that configs hold them. Received: {placed}.")
         return made
 
     @abstractmethod

@@ -91,8 +91,8 @@ def _cautions(summary: Summary) -> list[Markup]:
         found.append(
             joined(
                 f"metrics.csv ends with epoch {told_of}, results.json speaks of {counted(trained, 'epoch')}: the run "
-                "was resumed and has not come to its end since. Figures and predictions are those of its earlier end, "
-                "curves are not; resume it, so that it ends."
+                "was resumed and has not come to its end since, or has gone on without writing metrics.csv. Curves are "
+                "not those of the figures and predictions; resume it, so that it ends."
             )
         )
     if summary.run.results["test"].get("loss", 0) is None:

@@ -1,5 +1,6 @@
 """Pretrained weights: found in a cache, fetched and verified, or read from a file; never silently random."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def find_weights(backbone: str, weights: str) -> WeightsFile:
     if weights == "imagenet":
         path, source = imagenet(backbone)
         return WeightsFile(path, source, sha256(path), "torch", backbone)
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))  # noqa: PTH111  # which leaves ~ where nobody has a home
     _check_file(path, backbone, weights)
     return WeightsFile(path, f"file {path}", sha256(path), _convention(path), backbone)
 
@@ -150,8 +151,8 @@ def _other_size(net: nn.Module, image_size: tuple[int, int] | None) -> str:
     if image_size is None or not theirs or not cfg.get("fixed_input_size") or tuple(theirs) == tuple(image_size):
         return ""
     return (
-        f"timm's weights are for images of {_pixels(theirs)} pixels and this network is for {_pixels(image_size)}: "
-        f"set data.image_size to {theirs[0] if len(set(theirs)) == 1 else theirs}."
+        f"timm's own weights are for images of {_pixels(theirs)} pixels and this network is for {_pixels(image_size)}: "
+        f"for those, set data.image_size to {theirs[0] if len(set(theirs)) == 1 else theirs}."
     )
 
 

@@ -11,13 +11,15 @@ import pytest
 import yaml
 
 from keras_ref.cli import main, parse_overrides
-from keras_ref.config import read_config
+from keras_ref.config import ARGUMENTS, read_config
 from keras_ref.errors import InputError
 from keras_ref.options import DATASET
 from keras_ref.phase import ADAM
 from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING
+from lightning_tl import augment
 from lightning_tl.cli import main as lightning_main
 
+BRIGHTNESS = {"class_path": "RandomBrightness"}
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 CONFIG: dict[str, Any] = {
     "model": {"weights": "none", "augment": [{"class_path": "RandomFlip"}]},
@@ -79,6 +81,7 @@ def test_values_are_overridden_by_dotted_keys(tmp_path: Path) -> None:
         ({"model": {"backbone_args": {}, "augment": [{"class_path": "RandomFlip"}]}}, {}),
         ({"model": {"augment": [{"class_path": ROTATION}, {"init_args": {"factor": 0.3}}]}}, {}),
         ({"model": {"augment": [{"class_path": ROTATION, "init_args": None}, {"class_path": "RandomContrast"}]}}, {}),
+        ({"model": {"augment": [{"class_path": "RandomZoom", "init_args": {"height_factor": 0.2}}, BRIGHTNESS]}}, {}),
         ({}, {"phases": "[{name: x, epochs: 1, lr: 0.1}, {name: y, epochs: 1, lr: 0.1}]"}),
         ({"data": {"batch_size": 4}}, {"data": "{val_fraction: 0.3}", "model.backbone_args.width_mult": "0.25"}),
     ],
@@ -109,7 +112,7 @@ def without_defaults(augmentation: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {"fill_mode": "reflect", "interpolation": "bilinear", "fill_value": 0.0, "value_range": [0.0, 255.0]}
     defaults["mode"] = "horizontal_and_vertical"
     given = augmentation.get("init_args") or {}
-    return {key: value for key, value in given.items() if key not in defaults or value != defaults[key]}
+    return {key: value for key, value in given.items() if value is not None and value != defaults.get(key)}
 
 
 def test_a_block_without_values_leaves_those_below(tmp_path: Path) -> None:
@@ -118,19 +121,13 @@ def test_a_block_without_values_leaves_those_below(tmp_path: Path) -> None:
     assert read_config(path, on_top=[tmp_path / "above.yaml"]) == read_config(path)
 
 
-def test_another_augmentation_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
-    """lightning-tl would give it a factor that was meant for a rotation."""
-    path = written(tmp_path, model=BELOW["model"])
-    augment = "[{class_path: RandomZoom, init_args: {height_factor: 0.2}}, {class_path: RandomContrast}]"
-    with pytest.raises(InputError, match="model.augment: RandomZoom is given where RandomRotation was"):
-        read_config(path, {"model.augment": augment})
-    same = (
-        "[{class_path: RandomBrightness, init_args: {factor: 0.2, fill_mode: nearest}}, {class_path: RandomContrast}]"
-    )
-    assert read_config(path, {"model.augment": same}).model.augment[1] == BELOW["model"]["augment"][1]
+def test_arguments_of_transforms_are_those_of_lightning_tl() -> None:
+    for name, arguments in ARGUMENTS.items():
+        _, *theirs = inspect.signature(getattr(augment, name).__init__).parameters
+        assert sorted(arguments) == sorted(theirs), name
 
 
-@pytest.mark.parametrize("text", ["photos #2", "2024", "yes", "1e3", "a: b", "'quoted'", "~"])
+@pytest.mark.parametrize("text", ["photos #2", "2024", "yes", "1e3", "a: b", "'quoted'", "~/photos"])
 def test_names_and_paths_are_taken_from_the_command_line_as_they_are(tmp_path: Path, text: str) -> None:
     path = written(tmp_path)
     config = read_config(path, {"data.root": text, "model.weights": text, "trainer.default_root_dir": text})

@@ -30,7 +30,7 @@ REFUSED = [
     {**PHASE, "scheduler": "cosine", "scheduler_args": {"T_max": None}},
     {**PHASE, "scheduler": "cosine", "scheduler_args": {"eta_min": "low"}},
     {**PHASE, "scheduler": "cosine", "scheduler_args": {"last_epoch": 3}},
-    {**PHASE, "scheduler": "cosine", "scheduler_args": {"monitor": "val_f1"}},
+    {**PHASE, "scheduler": "cosine", "scheduler_args": {"patience": 3}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"threshold": "0.1"}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"mode": "auto"}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"threshold_mode": "relative"}},

@@ -155,8 +155,8 @@ def test_positions_for_another_image_size_are_told_from_another_architecture(tmp
     torch.save(timm.create_model("test_vit").state_dict(), file)
     options = {"class_names": ["a", "b"], "backbone": "timm/test_vit", "weights": str(file)}
     message = (
-        r"architecture or image size\? 1 of \d+ tensors of another shape \(pos_embed is .*\)\. timm's weights are for "
-        r"images of 160 x 160 pixels and this network is for 96 x 64: set data\.image_size to 160\. Give weights"
+        r"architecture or image size\? 1 of \d+ tensors of another shape \(pos_embed is .*\)\. timm's own weights are "
+        r"for images of 160 x 160 pixels and this network is for 96 x 64: for those, set data\.image_size to 160\. Give"
     )
     with pytest.raises(InputError, match=message):
         TransferClassifier(**options, image_size=(96, 64))
