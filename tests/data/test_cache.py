@@ -89,7 +89,7 @@ def test_loaders_of_others_take_the_images_too(image_folder: ImageFolderFactory,
         assert all(torch.equal(batch[key], own[key]) and batch[key].dtype == own[key].dtype for key in own)
         with pytest.raises(IndexError):
             dataset[len(dataset)]
-    taken = KeptImages(Held(own["image"], torch.device("cpu")), range(4), range(4), range(4)).__getitems__([3, 1, 2])
+    taken = KeptImages(Held(own["image"], torch.device("cpu")), [0] * 4, range(4), range(4)).__getitems__([3, 1, 2])
     assert [item["label"] for item in taken[1:]] == [1, 2]
 
 
@@ -210,6 +210,7 @@ def test_locks_of_another_user_keep_nobody_out(
     def of_another_user(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
         if str(path).endswith(".lock") and flags & os.O_RDWR:
             refused.append(path)
+            os.close(opened(path, flags, 0o644))  # which is theirs
             raise PermissionError(13, "Permission denied")
         return opened(path, flags, *args, **kwargs)
 
