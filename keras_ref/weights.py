@@ -72,7 +72,7 @@ def _download(alpha: float) -> Path:
 
 
 def _check_cache() -> None:
-    """That Keras' folder can be written; else Keras takes /tmp/.keras, and what anyone has put there."""
+    """That Keras' folder can be written; else Keras takes one for temporary files, and what anyone has put there."""
     try:
         CACHE.mkdir(parents=True, exist_ok=True)
         reason = "" if os.access(CACHE, os.W_OK) else "permission denied"

@@ -1,4 +1,7 @@
-"""BatchNorm folded into frozen convolutions: the same numbers, and only for as long as nothing of them trains."""
+"""BatchNorm folded into frozen convolutions: the same numbers, for as long as nothing of them trains.
+
+Nor is anything folded that others have changed or watch, or that is no number.
+"""
 
 import copy
 from typing import Any

@@ -1,4 +1,7 @@
-"""Decoded images that are kept: the same batches as without, whoever writes them and whatever happens meanwhile."""
+"""Decoded images that are kept: the same batches as without, whoever writes them and whatever happens meanwhile.
+
+And in a folder that others use too nothing of theirs is lost.
+"""
 
 import os
 import shutil
