@@ -13,7 +13,7 @@ from keras_ref.phase import Phase
 HIGHER_IS_BETTER = ("accuracy", "f1")
 """How names of metrics end that are to rise."""
 
-NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps")
+NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps", "min_delta")
 """Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""
 
 
@@ -48,7 +48,7 @@ def build_early_stopping(phase: Phase) -> list[Any]:
     """The callback that ends the phase early, or none.
 
     Raises:
-        InputError: arguments other than ``monitor``, ``patience``, ``min_delta`` and ``mode``.
+        InputError: arguments other than ``monitor``, ``patience``, ``min_delta`` and ``mode``, or none of their kind.
     """
     if phase.early_stopping is None:
         return []
@@ -60,7 +60,14 @@ def build_early_stopping(phase: Phase) -> list[Any]:
             f"phases: {phase.name}: early_stopping: known here are {', '.join(defaults)}. "
             f"Received: {', '.join(unknown)}."
         )
-    return [EarlyStopping(**{**defaults, **phase.early_stopping})]
+    options = {**defaults, **phase.early_stopping}
+    try:
+        _check_numbers(options)
+        if options["mode"] not in ("min", "max"):
+            raise ValueError(f"mode is min or max, and not {options['mode']}")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"phases: {phase.name}: early_stopping: {error}.") from error
+    return [EarlyStopping(**options)]
 
 
 def _cosine(
@@ -86,9 +93,8 @@ def _cosine(
 
 
 def _check_numbers(options: Mapping[str, Any]) -> None:
-    for name in NUMBERS:
-        value = options.get(name, 0)
-        if not number(value):
+    for name, value in options.items():
+        if name in NUMBERS and not number(value):
             raise TypeError(f"{name} must be a number, and is {value!r}")
 
 

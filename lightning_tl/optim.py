@@ -30,6 +30,9 @@ class KerasAdam(torch.optim.Adam):
         betas: decay of the first and second moment.
         eps: epsilon-hat, Keras' default 1e-7.
         **options: further arguments of ``torch.optim.Adam``.
+
+    Raises:
+        ValueError: not two betas, or what ``torch.optim.Adam`` does not take.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class KerasAdam(torch.optim.Adam):
         eps: float = KERAS_EPSILON,
         **options: Any,
     ) -> None:
+        if len(betas) != 2:  # which torch unpacks at the first step
+            raise ValueError(f"betas are two numbers, and not {len(betas)}")
         super().__init__(params, lr=lr, betas=betas, eps=eps, **options)
         # With this flag the scaler skips a step inside the fused kernel, where it could not be counted.
         self._step_supports_amp_scaling = False

@@ -17,6 +17,11 @@ def better_mode(monitor: str) -> str:
     return "max" if monitor.endswith(HIGHER_IS_BETTER) else "min"
 
 
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a number, no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training with one set of trainable layers, one fresh optimizer and one learning rate.

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from lightning_tl.errors import InputError
-from lightning_tl.phase import Phase, better_mode
+from lightning_tl.phase import Phase, better_mode, is_number
 
 NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps")
 """Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""
@@ -59,5 +59,5 @@ def _check_numbers(options: Mapping[str, Any]) -> None:
         value = options.get(name, 0)
         if name == "min_lr" and isinstance(value, (list, tuple)) and len(value) == 1:  # of each group, which is one
             (value,) = value
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if not is_number(value):
             raise TypeError(f"{name} must be a number, and is {value!r}")

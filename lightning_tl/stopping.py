@@ -8,7 +8,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_tl.errors import InputError
-from lightning_tl.phase import Phase, better_mode
+from lightning_tl.phase import Phase, better_mode, is_number
+
+NUMBERS = ("patience", "min_delta")
+"""Arguments that are numbers: after a validation, when they are compared, it would be late to say so."""
+THRESHOLDS = ("stopping_threshold", "divergence_threshold")
+"""Such as may be None too."""
 
 
 class PhaseStopping:
@@ -62,6 +67,10 @@ class PhaseStopping:
 def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
     monitor = str(options.get("monitor", "val_loss"))
     try:
+        for name, value in options.items():
+            wanted = name in NUMBERS or (name in THRESHOLDS and value is not None)
+            if wanted and not is_number(value):
+                raise TypeError(f"{name} must be a number, and is {value!r}")
         return EarlyStopping(**{"monitor": monitor, "mode": better_mode(monitor), **options})
     except (TypeError, MisconfigurationException) as error:
         raise InputError(

@@ -172,6 +172,7 @@ def test_any_optimizer_by_class_path() -> None:
         (3, "class_path and init_args. Received: 3"),
         ({"class_path": "torch.optim.SGD", "init_args": 3}, "init_args is a mapping of arguments. Received: 3"),
         ({"class_path": "torch.optim.Adam", "init_args": {"betas": [0.9]}}, "does not take these init_args"),
+        ({"class_path": "lightning_tl.optim.KerasAdam", "init_args": {"betas": [0.9, 0.99, 0.999]}}, "and not 3"),
         ({"class_path": "torch.optim.Adam", "init_args": {"fused": True, "foreach": True}}, "does not take these"),
     ],
 )

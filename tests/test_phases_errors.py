@@ -55,6 +55,11 @@ def test_a_phase_that_cannot_work_is_refused_before_training(fit: Fit) -> None:
             fit([PHASES[0], {**PHASES[1], argument: {"monitor": "train_loss"}}])
     with pytest.raises(InputError, match=r"finetune: early_stopping takes the arguments"):
         fit([PHASES[0], {**PHASES[1], "early_stopping": {"patient": 1}}])
+    for name in ("patience", "min_delta", "stopping_threshold", "divergence_threshold"):
+        with pytest.raises(InputError, match=rf"finetune: early_stopping.*{name} must be a number, and is 'abc'"):
+            fit([PHASES[0], {**PHASES[1], "early_stopping": {name: "abc"}}])
+    with pytest.raises(InputError, match=r"finetune: early_stopping.*patience must be a number, and is None"):
+        fit([PHASES[0], {**PHASES[1], "early_stopping": {"patience": None}}])
 
 
 def test_averaging_that_phases_do_not_go_with_is_refused(fit: Fit) -> None:

@@ -35,19 +35,20 @@ REFUSED = [
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"mode": "auto"}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"threshold_mode": "relative"}},
 ]
+NEVER_STOPPING = [{"patience": "abc"}, {"min_delta": None}, {"mode": "up"}, {"patience": True}]
 WORKER = """
 import json, sys
 sys.path.insert(0, "tests/keras_ref")
 from keras_worker import schedule
 from keras_ref.errors import InputError
 from keras_ref.phase import Phase
-from keras_ref.schedule import build_scheduler
+from keras_ref.schedule import build_early_stopping, build_scheduler
 
 asked, refused = json.loads(sys.argv[1])
 
 def told(phase):
     try:
-        return f"built {build_scheduler(Phase(**phase))}"
+        return f"built {build_scheduler(Phase(**phase))} {build_early_stopping(Phase(**phase))}"
     except InputError as error:
         return str(error)
 
@@ -59,13 +60,18 @@ print(json.dumps([answers, [told(phase) for phase in refused]]))
 def test_not_finite_values_and_refused_arguments_are_those_of_lightning_tl(python: Any, tmp_path: Path) -> None:
     pytest.importorskip("keras")
     asked = [(phase, values) for phase in (PATIENT, RISING, HALVED, ABSOLUTE, UPWARDS) for values in SEQUENCES]
-    done = python(["-c", WORKER, json.dumps([asked, REFUSED])], tmp_path, KERAS_BACKEND="torch")
+    stopping = [{**PHASE, "early_stopping": options} for options in NEVER_STOPPING]
+    done = python(["-c", WORKER, json.dumps([asked, REFUSED + stopping])], tmp_path, KERAS_BACKEND="torch")
     assert done.returncode == 0, done.stderr
     answers, told = json.loads(done.stdout.splitlines()[-1])
     for (phase, values), answer in zip(asked, answers, strict=True):
         expected = _stopped(phase, values) if "early_stopping" in phase else _rates(phase, values)
         assert answer["rates" if isinstance(expected, list) else "epochs"] == pytest.approx(expected, rel=1e-5), values
-    for phase, message in zip(REFUSED, told, strict=True):
+    for phase, message in zip(stopping, told[len(REFUSED) :], strict=True):
+        assert message.startswith("phases: p: early_stopping: "), phase
+        with pytest.raises(InputError, match=r"^phases: p: early_stopping takes the arguments"):
+            PhaseStopping(Phase(**phase))
+    for phase, message in zip(REFUSED, told[: len(REFUSED)], strict=True):
         assert message.startswith(f"phases: p: the {phase['scheduler']} scheduler does not take scheduler_args")
         with pytest.raises(InputError, match=f"the {phase['scheduler']} scheduler does not take"):
             build_scheduler(torch.optim.SGD([torch.zeros(1)]), Phase(**phase))
