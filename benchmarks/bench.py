@@ -97,7 +97,7 @@ def _together(
     ground: Ground, frameworks: Sequence[Framework], measures: Sequence[str]
 ) -> Generator[Findings, None, None]:
     """Everything for which the frameworks are alive at once: the same findings after each measure, and in the end."""
-    wanted = [*frameworks, *(_needed_ceilings(frameworks) if "resident" in measures else ())]
+    wanted = beside_their_ceilings(frameworks) if "resident" in measures else frameworks
     settings = ground.settings
     say(f"start {len(wanted)} processes")
     with alive(ground, wanted) as group:
@@ -131,11 +131,21 @@ def _own_losses(findings: Findings, frameworks: Sequence[Framework]) -> list[dic
     return verdicts
 
 
-def _needed_ceilings(frameworks: Sequence[Framework]) -> list[Framework]:
-    """Of the precisions that compete; compiled ones, which take minutes to begin, beside compiled frameworks."""
-    precisions = {framework.precision for framework in frameworks}
-    compiled = any(framework.options.get("compile") for framework in frameworks)
-    return [c for c in CEILINGS if c.precision in precisions and c.options["compile"] <= compiled]
+def beside_their_ceilings(frameworks: Sequence[Framework]) -> list[Framework]:
+    """The order in a round: the bare network just behind the first framework that is held against it.
+
+    A row and its limit are then seconds apart, in which a machine changes less than in a round of all. Of the
+    precisions that compete; compiled ones, which take minutes to begin, beside compiled frameworks.
+    """
+    order = list(frameworks)
+    for ceiling in reversed(CEILINGS):
+        compiled = ceiling.options["compile"]
+        alike = [
+            f for f in frameworks if (f.precision, f.options.get("compile", False)) == (ceiling.precision, compiled)
+        ]
+        if alike or (not compiled and ceiling.precision in {f.precision for f in frameworks}):
+            order.insert(order.index(alike[0]) + 1 if alike else len(order), ceiling)
+    return order
 
 
 def report(

@@ -12,7 +12,7 @@ import pytest
 from benchmarked import TINY, command, made_up, made_up_ground
 
 from benchmarks.agreement import MARGIN, SHARED, compare_shared, own_bound, shared_error
-from benchmarks.bench import run
+from benchmarks.bench import beside_their_ceilings, run
 from benchmarks.frameworks import select
 from benchmarks.growth import growth
 from benchmarks.load import family_seconds
@@ -55,6 +55,23 @@ def test_a_framework_that_trains_otherwise_is_refused_and_a_run_that_ends_early_
         ("head", True), ("finetune", False),
     ]  # fmt: skip
     assert content["agreement"][0]["error"] == 0
+
+
+def test_the_bare_network_follows_the_first_that_is_held_against_it() -> None:
+    def order(*names: str) -> list[str]:
+        return [framework.key for framework in beside_their_ceilings(select(names))]
+
+    assert order("lightning-tl", "keras-torch") == [
+        "lightning-tl float32", "ceiling float32", "lightning-tl mixed", "ceiling mixed",
+        "keras-torch float32", "keras-torch mixed",
+    ]  # fmt: skip
+    assert order("lightning-tl float32", "lightning-tl compiled float32", "plain-lightning mixed") == [
+        "lightning-tl float32", "ceiling float32", "lightning-tl compiled float32", "ceiling compiled float32",
+        "plain-lightning mixed", "ceiling mixed",
+    ]  # fmt: skip
+    assert order("lightning-tl compiled mixed") == [
+        "lightning-tl compiled mixed", "ceiling compiled mixed", "ceiling mixed",
+    ]  # fmt: skip
 
 
 def test_the_report_has_its_form(content: dict[str, Any]) -> None:
