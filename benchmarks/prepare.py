@@ -76,6 +76,12 @@ def prepare(settings: Settings, folder: Path, data: Path | None, weights: Path |
         draw_folder(root, settings.files, settings.seed)
     else:
         _copy(data, root, settings)
+        copied = sum(1 for path in root.glob("*/*"))
+        if copied < needed:
+            raise ValueError(
+                f"--data: prediction reads {needed} images in a round, as many of each class. Received: {data}, of "
+                f"which {copied} can be taken; ask for fewer --steps, or give more images of the smallest class."
+            )
     decode_folder(root, folder, settings)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     sources = {

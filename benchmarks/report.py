@@ -97,7 +97,8 @@ def _gpu(machine: Mapping[str, Any]) -> list[str]:
     return [
         f"On one {gpu['name']} ({gpu['memory_mb']} MB, driver {gpu['driver']}; {gpu['count']} in the machine), images "
         "in the machine's memory, as pinned bytes for torch and as float32 for Keras, whose models take those; float32 "
-        "without TF32; the processor beside it:"
+        "without TF32. Memory of the GPU is what was in use at a time, without what CUDA graphs keep to themselves. "
+        "The processor beside it:"
     ]
 
 

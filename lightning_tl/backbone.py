@@ -136,7 +136,9 @@ class Backbone(nn.Module):
         gradients = torch.is_grad_enabled()
         with self._graph.lock if self._graph else nullcontext():
             fingerprint = self._fingerprint.take(numbers_that_train=False)
-            whole = fingerprint if gradients else self._fingerprint.take(numbers_that_train=True)
+            whole = fingerprint
+            if fingerprint.trains and not gradients:
+                whole = self._fingerprint.take(numbers_that_train=True)
             self._folds.update(whole, gradients)
         return fingerprint
 

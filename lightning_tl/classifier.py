@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
 from lightning_tl.compiled import CompiledBackbone
+from lightning_tl.data.dataset import PADDING
 from lightning_tl.data.loader import attach_loader
 from lightning_tl.data.plain import plain
 from lightning_tl.errors import InputError
@@ -217,7 +218,10 @@ class TransferClassifier(Steps):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Refuse batches of loaders that give something else; TorchScript sends its example through here, too."""
+        """Refuse batches of loaders that give something else, and look for padding while they are on the CPU.
+
+        TorchScript sends its example through here, too.
+        """
         if self._trainer is None:
             return batch
         numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
@@ -228,6 +232,7 @@ class TransferClassifier(Steps):
                 "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "
                 f"(int64, the image's number in its split). Received: {known}."
             )
+        self.padded = self.trainer.world_size > 1 and bool((batch["index"] == PADDING).any())
         return batch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 WARM_UP = 3
 """Runs before the one that is recorded, in which libraries choose their kernels and take their memory; torch's own
@@ -27,6 +28,8 @@ _one_at_a_time = Lock()
 def offered(x: Tensor) -> bool:
     """Whether a graph can be made for ``x``, here and now: on CUDA, where nothing else records or traces already."""
     if not x.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
+        return False
+    if _get_current_dispatch_mode() is not None:  # somebody looks at operations, and a graph would show none
         return False
     return not (torch.is_grad_enabled() and x.requires_grad) and not torch.cuda.is_current_stream_capturing()
 

@@ -29,23 +29,22 @@ class FeatureCache:
                 where all are known.
         """
         unknown = self._unknown(index)
-        if unknown.any():
+        count = int(unknown.sum())  # a GPU is waited for once, where all are known
+        if count:
             computed = compute(unknown).detach()
             self._keep(index[unknown], computed)
-            if unknown.all():
+            if count == len(index):
                 return computed
         rows = self._rows[self._row_of[index.clamp_min(0)].clamp_min(0)]
-        if unknown.any():  # padding
+        if count:  # known ones beside
             rows[unknown] = computed
         return rows
 
     def _unknown(self, index: Tensor) -> Tensor:
         if not len(self._row_of):  # and nobody knows yet on which device they will be
             return torch.ones_like(index, dtype=torch.bool)
-        inside = (index >= 0) & (index < len(self._row_of))
-        unknown = ~inside
-        unknown[inside] = self._row_of[index[inside]] < 0
-        return unknown
+        last = len(self._row_of) - 1
+        return (index < 0) | (index > last) | (self._row_of[index.clamp(0, last)] < 0)
 
     @torch.inference_mode(False)  # validation's tensors could not be trained on
     @torch.no_grad()

@@ -16,9 +16,11 @@ class Value(list[Any]):
 
     Attributes:
         held: the tensors that it is of, which live as long as it: no other one gets the identity of one of them.
+        trains: whether one of them does.
     """
 
     held: Sequence[Tensor | None] = ()
+    trains = False
 
 
 class Fingerprint:
@@ -63,7 +65,7 @@ class Fingerprint:
                 *_versions(numbers),
             )
         )
-        value.held = held
+        value.held, value.trains = held, any(trains)
         return value
 
     def __getstate__(self) -> dict[str, Any]:

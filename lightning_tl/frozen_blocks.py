@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_tl.blocked import to_blocked, to_plain
-from lightning_tl.foldable import PROOF_TOLERANCE
+from lightning_tl.foldable import proof_tolerance
 from lightning_tl.folding import Folded, Pair, has_plain_padding
 from lightning_tl.plainly import plainly
 from lightning_tl.relu6 import in_one_pass
@@ -93,7 +93,7 @@ def _agrees(features: Callable[[Tensor], Tensor], image: Tensor, plain: Tensor) 
         difference = (features(image) - plain).abs().max() / plain.abs().max()
     except RuntimeError:  # an operation that this layout does not have
         return False
-    return bool(difference < PROOF_TOLERANCE)
+    return bool(difference < proof_tolerance(image))
 
 
 def _blocks_of(parent: nn.Sequential, pairs: Sequence[Pair]) -> tuple[Block | None, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_tl import cuda_graph, onednn_graph
 from lightning_tl.chain import bypassed, frozen_chain
 from lightning_tl.errors import InputError
-from lightning_tl.foldable import PROOF_TOLERANCE
+from lightning_tl.foldable import proof_tolerance
 from lightning_tl.onednn_graph import Graph
 from lightning_tl.relu6 import computed_in
 from lightning_tl.watching import unheard
@@ -25,9 +25,6 @@ USUAL = (8, 10)
 are rules of the batch alone, not of those before it, so that a run that is resumed computes what it would have."""
 FEW = 2
 """Different images in the batch that proves a graph, so that the plain path need not run on all of it."""
-OF_CUDA = 3e-2
-"""Relative to the largest feature: some kernels add in another order each time, in TF32 or bfloat16 perhaps. A graph
-that computes something else is off by all."""
 GRAPHS_KEPT = 4
 """For so many shapes of a batch; each has memory of its own, and the weights as oneDNN prepares them."""
 _one_at_a_time = Lock()
@@ -149,7 +146,6 @@ def _proven_graph(chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor],
     few = torch.rand(FEW, *x.shape[1:], generator=torch.Generator().manual_seed(0), device="cpu").mul_(2).sub_(1).to(x)
     image = x.new_empty_strided(x.shape, x.stride()).copy_(few.repeat(len(x) // FEW, 1, 1, 1))
     plain = run(image if x.is_cuda else image[:FEW])  # CUDA has other kernels, of other rounding, for fewer images
-    tolerance = OF_CUDA if x.is_cuda else PROOF_TOLERANCE
     for make in [partial(_captured, chain)] if x.is_cuda else onednn_graph.makers(chain):
         try:
             with _one_at_a_time:
@@ -157,7 +153,7 @@ def _proven_graph(chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor],
             difference = (_rest(chain, given, run).reshape(-1, *plain.shape) - plain).abs().max()
         except (AttributeError, RuntimeError, TypeError, ValueError):  # what TorchScript, oneDNN or CUDA lacks
             continue
-        if difference < tolerance * plain.abs().max():
+        if difference < proof_tolerance(x) * plain.abs().max():
             return graph
     return None
 

@@ -29,6 +29,7 @@ class Steps(lightning.LightningModule):
         label_smoothing: share of the target spread over all classes, in [0, 1).
         metrics: ``StageMetrics`` of each stage, underscored.
         seed: of dropout.
+        padded: whether the batch at hand may have padding; known before it is on its device, which need not be asked.
     """
 
     dropout: Dropout
@@ -37,6 +38,7 @@ class Steps(lightning.LightningModule):
     label_smoothing: float
     metrics: nn.ModuleDict
     seed: int
+    padded = True
 
     def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
@@ -105,7 +107,7 @@ class Steps(lightning.LightningModule):
     def _log(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
         """Log the epoch's mean loss, accuracy and macro F1 of ``stage``: exact on any number of ranks."""
         metrics = self._metrics_of(stage)
-        if keep is not None:
+        if keep is not None and self.padded:
             logits, labels = logits[keep], labels[keep]
         metrics.update(logits, labels, loss)
         if metrics.loss.update_count > 1:  # logged; Lightning asks for the values, and resets them, at the epoch's end

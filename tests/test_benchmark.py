@@ -18,6 +18,7 @@ from benchmarks.growth import growth
 from benchmarks.load import family_seconds
 from benchmarks.machine import describe_machine, has_bfloat16
 from benchmarks.meter import Meter, Request
+from benchmarks.pictures import draw_folder
 from benchmarks.plot import draw
 from benchmarks.prepare import prepare
 from benchmarks.readme import MARKER, summary, with_summary
@@ -248,6 +249,13 @@ def test_its_own_settings_suffice_on_a_machine_of_many_cores(
     monkeypatch.setattr("benchmarks.prepare.draw_folder", drawn)
     with pytest.raises(NotImplementedError):
         prepare(Settings(), tmp_path, None, None)
+
+
+def test_a_folder_with_too_few_images_of_a_class_is_refused(tmp_path: Path) -> None:
+    few, folder = draw_folder(tmp_path / "few", 60, 0), tmp_path / "copied"
+    folder.mkdir()
+    with pytest.raises(ValueError, match=rf"^--data: prediction reads 84 .* Received: {few}, of which 50 can be taken"):
+        prepare(replace(TINY, steps=20, files=100), folder, few, None)
 
 
 def test_seconds_of_children_that_have_ended_are_their_familys() -> None:

@@ -10,6 +10,7 @@ import torch
 from graphed import BATCH, graphs, images, lived_in
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.utils.data import DataLoader
 from training import PHASES, SMALL, Losses, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl import cuda_graph, draws
@@ -32,6 +33,16 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 everywhere = pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=needs_gpu)])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_kept_images_are_gathered_where_the_gpu_reads_them(tmp_path: Path) -> None:
+    loader = make_data(draw_images(tmp_path / "images"), cache="ram").val_dataloader()
+    taken = loader.dataset.__getitems__(range(3))._batch["image"]  # type: ignore[attr-defined]
+    assert taken.is_pinned()
+    (batch,) = DataLoader(loader.dataset, batch_size=3, num_workers=1, sampler=range(3))
+    assert torch.equal(batch["image"], taken)
 
 
 class NoWaiting(Callback):
@@ -182,6 +193,8 @@ def test_frozen_layers_by_a_graph_are_the_plain_ones(name: str, mixed: bool, mon
     """With other images, with weights that were written to since, and where the last layers train."""
     backbone, pixels = lived_in(name, "torch").cuda(), images().cuda()
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    # TF32 rounds folded kernels, in inference mode, otherwise than those that train.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
     def agree(pixels: Tensor) -> None:
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):

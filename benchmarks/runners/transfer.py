@@ -29,6 +29,7 @@ from lightning_tl import (
     padding,
     relu6,
 )
+from lightning_tl.classifier import HEAD_ONLY
 from lightning_tl.optim import KerasAdam
 
 SWITCHES = (
@@ -87,7 +88,8 @@ class Runner(Base):
         trainer.fit(self.model, self._data() if source == "files" else self._feed(), ckpt_path=None)
 
     def evaluate(self, what: str, source: str, batches: int, meter: Meter) -> None:
-        """Predict or validate so many batches."""
+        """Predict or validate so many batches, with everything frozen, as the commands find a model."""
+        self.model.set_phase(HEAD_ONLY)
         steps = Steps(meter)
         trainer = self._trainer([steps], limit_predict_batches=batches, limit_val_batches=batches)
         data: Any = self._feed("train", batches, labelled=what == "validate")

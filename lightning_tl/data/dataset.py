@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from lightning_tl.data.decode import ResizeMode, decode_image, resize_image
 from lightning_tl.errors import InputError
@@ -127,7 +127,12 @@ class KeptImages(Dataset[Item]):
         rows: of ``images``, one per sample.
         labels: class positions, one per sample.
         indices: positions in the split file, one per sample.
+
+    Attributes:
+        pinned: whether batches are gathered where a GPU reads them by itself; not in worker processes.
     """
+
+    pinned = False
 
     def __init__(self, images: Held, rows: Sequence[int], labels: Sequence[int], indices: Sequence[int]) -> None:
         self.images = images
@@ -150,8 +155,10 @@ class KeptImages(Dataset[Item]):
         place = torch.where(padding, ~given, given)
         images = self.images.tensor
         rows = self.rows[place].to(images.device, non_blocking=True)
+        pinned = self.pinned and images.device.type == "cpu" and get_worker_info() is None
+        taken = torch.empty((len(rows), *images.shape[1:]), dtype=images.dtype, device=images.device, pin_memory=pinned)
         return Taken(
-            image=images.index_select(0, rows),
+            image=torch.index_select(images, 0, rows, out=taken),
             label=self.labels[place],
             index=self.indices[place].masked_fill(padding, PADDING),
         )

@@ -93,6 +93,9 @@ def make_loader(
     kind = DataLoader if not shuffle else ResumableLoader if trainer else LateLoader
     kept = isinstance(dataset, KeptImages)
     workers = 0 if kept else options.num_workers  # copying a batch costs less than a process to do it
+    pinned = computes_on_cuda(trainer) and not (kept and dataset.images.device.type == "cuda")  # type: ignore[union-attr]
+    if isinstance(dataset, KeptImages):
+        dataset.pinned = pinned
     loader = kind(
         dataset,
         batch_size=batch_size,
@@ -100,7 +103,7 @@ def make_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=Taken.collate if kept else None,
-        pin_memory=computes_on_cuda(trainer) and not (kept and dataset.images.device.type == "cuda"),  # type: ignore[union-attr]
+        pin_memory=pinned,
         worker_init_fn=begin_worker,
     )
     if isinstance(loader, ResumableLoader):
