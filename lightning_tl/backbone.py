@@ -95,7 +95,13 @@ class Backbone(nn.Module):
 
         Returns:
             Shape (batch, num_features).
+
+        Raises:
+            InputError: they are no batch, or channels come last, as in Keras.
         """
+        traced = torch.jit.is_tracing() or torch.compiler.is_compiling() or not isinstance(images, Tensor)  # type: ignore[no-untyped-call, attr-defined]
+        if not traced:
+            _check_batch(images)
         return self.pool(self.features(self.scale(images)))
 
     def scale(self, images: Tensor) -> Tensor:
@@ -211,6 +217,17 @@ class Backbone(nn.Module):
     def _probe(self) -> Tensor:
         """Features of one black image."""
         return self(torch.zeros(1, 3, *self.image_size, device=self.divisor.device))  # type: ignore[no-any-return]
+
+
+def _check_batch(images: Tensor) -> None:
+    if images.ndim == 4 and images.shape[1] in (1, 3):  # gray is the same in all three
+        return
+    advice = "one image becomes a batch as image[None]."
+    if images.ndim == 4 and images.shape[-1] in (1, 3):
+        advice = "channels last, as Keras has them, become first by images.permute(0, 3, 1, 2)."
+    raise InputError(
+        f"images: a batch of shape (batch, 3, height, width) is needed. Received: {tuple(images.shape)}; {advice}"
+    )
 
 
 def _width(options: Mapping[str, Any]) -> float:

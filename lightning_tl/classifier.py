@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
+from lightning_tl.batch_checks import BatchChecks
 from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.data.loader import attach_loader
+from lightning_tl.data.module import ImageFolderDataModule
 from lightning_tl.data.plain import plain
 from lightning_tl.errors import InputError
 from lightning_tl.feature_cache import FeatureCache
@@ -25,6 +27,7 @@ from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
 from lightning_tl.resuming import begins_inside_an_epoch
+from lightning_tl.same_run import check_network, check_run
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.steps import STAGES, Batch, Steps
@@ -159,6 +162,7 @@ class TransferClassifier(Steps):
         self.save_hyperparameters(arguments)
         self.set_phase(HEAD_ONLY)
         self._restored_metrics: list[dict[str, Tensor]] = []
+        self._checks = BatchChecks()
 
     @property
     def num_classes(self) -> int:
@@ -166,7 +170,20 @@ class TransferClassifier(Steps):
         return len(self.class_names)
 
     def setup(self, stage: str) -> None:
-        """Where the CPU does the work, have it find its memory again; features are of the images of one fit."""
+        """See that the data's classes are the model's; where the CPU does the work, have it find its memory again.
+
+        Features are of the images of one fit.
+
+        Raises:
+            InputError: an ``ImageFolderDataModule`` of other classes.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
+        if isinstance(data, ImageFolderDataModule) and stage != "predict" and data.class_names != self.class_names:
+            raise InputError(
+                f"class_names: the model knows the classes {', '.join(self.class_names)}; the data has "
+                f"{', '.join(data.class_names)}. Use data with the same class folders; predict needs none."
+            )
+        self._checks.begin()
         warn_if_emulated(self.trainer)
         if stage == "fit":
             attach_loader(self.trainer)
@@ -204,6 +221,7 @@ class TransferClassifier(Steps):
         """
         self.phase = phase
         self._forget_features()
+        self.head.requires_grad_(True)  # after ``freeze()``
         return self.backbone.unfreeze_last(phase.unfreeze_last)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -224,25 +242,20 @@ class TransferClassifier(Steps):
         """
         if self._trainer is None:
             return batch
-        numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
-        wanted = {"image", "label", "index"} if numbered else {"image", "label"}
-        if not isinstance(batch, dict) or not wanted <= batch.keys():
-            known = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
-            raise InputError(
-                "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "
-                f"(int64, the image's number in its split). Received: {known}."
-            )
+        self._checks.check(batch, not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features)
         self.padded = self.trainer.world_size > 1 and bool((batch["index"] == PADDING).any())
         return batch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Refuse images of another size than checkpoints and exports will tell of."""
-        size = tuple(batch["image"].shape[-2:])
-        if size != self.backbone.image_size:
-            raise InputError(
-                f"image_size: the model is for images of {_pixels(self.backbone.image_size)} pixels, and those of this "
-                f"batch have {_pixels(size)}. Give TransferClassifier and the data the same image_size."
-            )
+        """Refuse images of another size."""
+        self._checks.require_size(batch["image"], self.backbone.image_size)
+
+    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Warn of images of another size, as where other settings are given beside a checkpoint."""
+        look = self._checks.require_size if self.trainer.state.fn == "fit" else self._checks.compare_size
+        look(batch["image"], self.backbone.image_size)
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment training batches on the device; each sample has draws of its own."""
@@ -270,14 +283,22 @@ class TransferClassifier(Steps):
             checkpoint["train_metrics"] = self._metrics_of("train").state_of_ranks(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other classes before its tensors are compared."""
+        """Refuse a checkpoint of other classes, or of another network or run, before its tensors are compared."""
         self._restored_metrics = checkpoint.get("train_metrics", [])
-        theirs = tuple(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("class_names", self.class_names))
+        hparams = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        theirs = tuple(hparams.get("class_names", self.class_names))
         if theirs != self.class_names:
             raise InputError(
                 f"ckpt_path: the checkpoint knows the classes {', '.join(theirs)}; the data has "
                 f"{', '.join(self.class_names)}. Use data with the same class folders, or train anew."
             )
+        check_network(hparams, self.hparams)
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
+            theirs_of_data = checkpoint.get("datamodule_hyper_parameters", {})
+            check_run(hparams, self.hparams, theirs_of_data, {} if data is None else data.hparams)
+        if "weights_record" in hparams:
+            self.weights_record = self.hparams["weights_record"] = dict(hparams["weights_record"])
 
     def on_train_start(self) -> None:
         """Continue the epoch's metrics where a run resumes in the middle of it."""
@@ -294,8 +315,3 @@ class TransferClassifier(Steps):
     def _forget_features(self) -> None:
         for cache in self._caches.values():
             cache.clear()
-
-
-def _pixels(size: Sequence[int]) -> str:
-    """Height and width, for a message."""
-    return " x ".join(map(str, size))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lightning_tl import cuda_graph, onednn_graph
 from lightning_tl.chain import bypassed, frozen_chain
-from lightning_tl.errors import InputError
 from lightning_tl.foldable import proof_tolerance
 from lightning_tl.onednn_graph import Graph
 from lightning_tl.relu6 import computed_in
@@ -83,18 +82,8 @@ class FrozenGraph:
         self.__init__(state["net"])  # type: ignore[misc]
 
     def takes(self, x: Tensor) -> bool:
-        """Whether a graph may be made for batches like ``x``; others are none of its business.
-
-        Raises:
-            InputError: it is no batch, as one image by itself.
-        """
-        try:
-            batch, _, height, width = x.shape
-        except ValueError as error:
-            raise InputError(
-                f"images: a batch of shape (batch, 3, height, width) is needed. Received: {tuple(x.shape)}; "
-                "one image becomes a batch as image[None]."
-            ) from error
+        """Whether a graph may be made for batches like ``x``; others are none of its business."""
+        batch, _, height, width = x.shape
         if batch * height * width < WORTH or all(batch % number for number in USUAL):
             return False
         if 0 in x.stride():  # an image that was expanded, and has no memory of its own

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import lightning
-from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import BaseFinetuning, Callback, StochasticWeightAveraging, WeightAveraging
 
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase
@@ -16,10 +16,12 @@ def check_trainer(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     """See that a trainer leaves the length of a run to its phases, and can do what they ask for.
 
     Raises:
-        InputError: a ``max_epochs`` that disagrees, or ``max_steps``; weights averaged in a way that does not go with
-            phases; a phase that is decided by a validation there is not.
+        InputError: a ``max_epochs`` that disagrees, or ``max_steps``; another callback that freezes and unfreezes;
+            weights averaged in a way that does not go with phases; a phase that is decided by a validation there is
+            not.
     """
     _check_length(trainer, sum(phase.epochs for phase in phases))
+    _check_finetuning(trainer)
     _check_averaging(trainer, phases)
     _check_validation(trainer, phases)
 
@@ -39,6 +41,17 @@ def _check_length(trainer: lightning.Trainer, epochs: int) -> None:
             f"trainer.max_epochs: the phases last {epochs} epochs together. Received: {given}; "
             "leave max_epochs out and set each phase's epochs."
         )
+
+
+def _check_finetuning(trainer: lightning.Trainer) -> None:
+    """Lightning's own callbacks for what phases do."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    for callback in callbacks:
+        if isinstance(callback, BaseFinetuning):
+            raise InputError(
+                f"trainer.callbacks: {type(callback).__name__} would freeze and unfreeze beside the phases. Leave it "
+                "out, and say by a phase's unfreeze_last what it trains."
+            )
 
 
 def _check_averaging(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:

@@ -86,6 +86,14 @@ def test_one_image_without_a_batch_is_an_error_that_names_its_shape() -> None:
     assert backbone(image[None]).shape == (1, backbone.num_features)
 
 
+def test_channels_that_come_last_are_an_error_that_says_how_they_come_first() -> None:
+    backbone = Backbone("timm/resnet10t", "torch", SIZE, fold_batchnorm=False)
+    with pytest.raises(InputError, match=r"Received: \(2, 64, 64, 3\); .* images\.permute\(0, 3, 1, 2\)"):
+        backbone(torch.zeros(2, *SIZE, 3))
+    gray = torch.rand(2, 1, *SIZE) * 255
+    torch.testing.assert_close(backbone(gray), backbone(gray.expand(-1, 3, -1, -1)))
+
+
 def test_a_shortcut_without_layers_is_no_layer_in_the_way() -> None:
     """An empty Sequential has no length, and so is false."""
     backbone = Backbone("timm/ghostnet_100", "torch", SIZE)

@@ -77,6 +77,34 @@ def test_batches_of_another_kind_are_refused_in_words(tmp_path: Path) -> None:
             make_trainer(tmp_path).fit(make_model(data), loader, loader)
 
 
+def test_pixels_between_0_and_1_are_refused_whatever_is_done_with_them(tmp_path: Path) -> None:
+    """Not where the first image is black."""
+    data = make_data(draw_images(tmp_path / "images"))
+    model, trainer = make_model(data), make_trainer(tmp_path)
+    loaders = []
+    for highest in (1.0, 255.0, 0.0):
+        sample = {"image": torch.full((3, 32, 32), highest), "label": 0, "index": 0}
+        loaders.append(DataLoader([sample] * 8, batch_size=4))  # type: ignore[arg-type, list-item]
+    for act in (trainer.fit, trainer.validate, trainer.test, trainer.predict):
+        unit, bright, black = ([loader] * (2 if act == trainer.fit else 1) for loader in loaders)
+        with pytest.raises(
+            InputError, match=r"^image: pixels in \[0, 255\] .* torch.float32 of at most 1 in the first"
+        ):
+            act(model, *unit)
+        act(model, *bright)
+        act(model, *black)
+
+
+def test_images_of_another_size_are_evaluated_with_one_warning(tmp_path: Path) -> None:
+    data = make_data(draw_images(tmp_path / "images"), batch_size=2)
+    model, trainer = make_model(data, image_size=(48, 32)), make_trainer(tmp_path)
+    for act in (trainer.validate, trainer.test, trainer.predict):
+        message = "image_size: the model was made for images of 48 x 32 pixels, and these have 32 x 32"
+        with pytest.warns(UserWarning, match=message) as told:
+            act(model, data)
+        assert sum(message in str(warning.message) for warning in told) == 1
+
+
 def test_a_validation_before_a_fit_leaves_its_sums_behind(tmp_path: Path) -> None:
     """They are made in inference mode, which what trains cannot add to in place; and need no numbers of images."""
     data, losses = make_data(draw_images(tmp_path / "images")), []

@@ -5,7 +5,7 @@ from pathlib import Path
 import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch.callbacks import BackboneFinetuning, Callback, EMAWeightAveraging, StochasticWeightAveraging
 from lightning.pytorch.demos.boring_classes import BoringModel
 from training import PHASES, Fit, make_data, make_model, make_trainer, phased
 
@@ -60,6 +60,11 @@ def test_a_phase_that_cannot_work_is_refused_before_training(fit: Fit) -> None:
             fit([PHASES[0], {**PHASES[1], "early_stopping": {name: "abc"}}])
     with pytest.raises(InputError, match=r"finetune: early_stopping.*patience must be a number, and is None"):
         fit([PHASES[0], {**PHASES[1], "early_stopping": {"patience": None}}])
+
+
+def test_another_callback_that_unfreezes_is_refused(fit: Fit) -> None:
+    with pytest.raises(InputError, match=r"trainer.callbacks: BackboneFinetuning would freeze .*unfreeze_last"):
+        fit(callbacks=[BackboneFinetuning()])
 
 
 def test_averaging_that_phases_do_not_go_with_is_refused(fit: Fit) -> None:

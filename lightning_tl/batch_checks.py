@@ -1,0 +1,69 @@
+"""What the batches of a run must be: told once, at the first that is something else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from lightning_tl.errors import InputError
+
+
+class BatchChecks:
+    """Of one model; ``begin`` with each run."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Look at everything again."""
+        self._pixels_seen = self._warned_of_size = False
+
+    def check(self, batch: Any, numbered: bool) -> None:
+        """See that loaders give what the model takes; of the pixels only the first batch's are looked at.
+
+        Args:
+            batch: of a loader, where that has put it.
+            numbered: whether ``index`` is needed.
+
+        Raises:
+            InputError: no dict of ``image``, ``label`` and ``index``, or pixels in [0, 1], which would pass for black.
+        """
+        wanted = {"image", "label", "index"} if numbered else {"image", "label"}
+        if not isinstance(batch, dict) or not wanted <= batch.keys():
+            known = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+            raise InputError(
+                "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "
+                f"(int64, the image's number in its split). Received: {known}."
+            )
+        images = batch["image"]
+        if not self._pixels_seen and images.is_floating_point() and images.numel():
+            highest = float(images.max())
+            if 0 < highest <= 1:
+                raise InputError(
+                    f"image: pixels in [0, 255] are needed, best as uint8. Received: {images.dtype} of at most "
+                    f"{highest:.3g} in the first batch; torchvision's v2.PILToTensor gives uint8, ToTensor [0, 1]."
+                )
+        self._pixels_seen = True
+
+    def require_size(self, images: Tensor, size: tuple[int, int]) -> None:
+        """Raise InputError for images of another size than checkpoints and exports will tell of."""
+        if tuple(images.shape[-2:]) != size:
+            raise InputError(
+                f"image_size: the model is for images of {_pixels(size)} pixels, and those of this batch have "
+                f"{_pixels(images.shape[-2:])}. Give TransferClassifier and the data the same image_size."
+            )
+
+    def compare_size(self, images: Tensor, size: tuple[int, int]) -> None:
+        """Warn, once a run, of images of another size than the model was made for, on which it may do otherwise."""
+        if tuple(images.shape[-2:]) != size and not self._warned_of_size:
+            self._warned_of_size = True
+            rank_zero_warn(
+                f"image_size: the model was made for images of {_pixels(size)} pixels, and these have "
+                f"{_pixels(images.shape[-2:])}, on which it may do better or worse."
+            )
+
+
+def _pixels(size: Sequence[int]) -> str:
+    """Height and width, for a message."""
+    return " x ".join(map(str, size))
