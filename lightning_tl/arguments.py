@@ -1,5 +1,6 @@
 """What the command line takes: the parsers of its commands, and what a checkpoint adds to what was given."""
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,23 @@ from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.options import SPLIT_METHODS
 from lightning_tl.errors import InputError
+from lightning_tl.option_errors import check_lists_whole, refusal
 from lightning_tl.phase import Phase
 from lightning_tl.predict.inputs import PathStream
 from lightning_tl.predict.request import Request, add_request, check_no_request, check_root_absent, make_request
 from lightning_tl.predict.words import divide_words
 
 DEFAULT_ROOT = "runs"
+PROGRAM = "lightning-tl"
 
 PIXEL_SETTINGS = ("image_size", "resize", "antialias")
 """Data settings of a checkpoint that new images need."""
 
 FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
 """Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
+
+LISTS = ("phases", "model.augment")
+"""Fields of a config that are lists."""
 
 
 class TransferArguments(LightningCLI):
@@ -120,11 +126,32 @@ class TransferArguments(LightningCLI):
         return ["predict", *options], paths
 
     def _parse(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """As Lightning does, without its warning at words that are given while the process has some of its own."""
-        if isinstance(args, list):
-            self.config = parser.parse_args(args)
-        else:
-            super().parse_arguments(parser, args)
+        """As Lightning does, without its warning at words that are given while the process has some of its own.
+
+        Raises:
+            InputError: in place of the parser's own error.
+        """
+        given = sys.argv[1:] if args is None else args
+        words = given if isinstance(given, list) else []
+        check_lists_whole(words, LISTS)
+        try:
+            if isinstance(args, list):
+                self.config = parser.parse_args(args)
+            else:
+                super().parse_arguments(parser, args)
+        except argparse.ArgumentError as error:
+            raise self._refused(error, words[:1]) from error
+
+    def _refused(self, error: argparse.ArgumentError, command: list[str]) -> InputError:
+        """What is said of the parser's ``error``: our own words where it has come of an InputError."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, InputError):
+                return cause
+            cause = cause.__cause__ or cause.__context__
+        command = [word for word in command if word in self._subcommand_parsers]
+        parser = self._subcommand_parsers[command[0]] if command else self.parser
+        return InputError(refusal(str(error), " ".join([PROGRAM, *command]), parser._option_string_actions))
 
     def _take_paths(self, settings: Any, paths: list[str]) -> None:
         """Keep predict's PATHs, if there are any; what goes with one form of it alone is refused in the other."""

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_tl import runfolder
-from lightning_tl.arguments import DEFAULT_ROOT, TransferArguments
+from lightning_tl.arguments import DEFAULT_ROOT, PROGRAM, TransferArguments
 from lightning_tl.checkpoint import find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
@@ -214,6 +214,7 @@ def main(args: Sequence[str] | None = None) -> int:
             seed_everything_default=DEFAULT_SEED,
             trainer_defaults={"default_root_dir": DEFAULT_ROOT, "log_every_n_steps": 10},
             save_config_callback=None,  # RunFiles does that
+            parser_kwargs={"prog": PROGRAM, "exit_on_error": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             args=None if args is None else list(args),

@@ -58,8 +58,7 @@ def _key() -> str:
     stamps = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sources]
     versions = [_version(package) for package in PACKAGES]
     width = shutil.get_terminal_size().columns  # argparse fills lines to it
-    name = Path(sys.argv[0]).name  # with which the usage begins
-    return hashlib.sha256(repr((sys.version, sys.prefix, versions, name, width, stamps)).encode()).hexdigest()
+    return hashlib.sha256(repr((sys.version, sys.prefix, versions, width, stamps)).encode()).hexdigest()
 
 
 def _version(package: str) -> str | None:

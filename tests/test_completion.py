@@ -45,7 +45,7 @@ def test_bash_completes(words: list[str], completed: list[str]) -> None:
     [
         ([], 0, "# Completion of lightning-tl for bash"),
         (["--help"], 0, "usage: lightning-tl completion"),
-        (["zsh"], 2, "unrecognized arguments: zsh"),
+        (["zsh"], 2, "no such option. Received: zsh."),
     ],
 )
 def test_completion_takes_no_words(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """``lightning-tl export``: arguments, and what is said of the file."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from lightning_tl.errors import printable
 from lightning_tl.export.record import Exported
 from lightning_tl.export.request import SUFFIXES, Request
 from lightning_tl.export.tolerances import INT8_ACCURACY
+from lightning_tl.option_errors import OptionParser
 
 
 def main(args: Sequence[str]) -> int:
@@ -38,7 +38,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def _request(args: Sequence[str]) -> Request:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="lightning-tl export",
         description="Write a checkpoint as a file for other programs. The file is opened again by its own runtime and "
         "compared with the checkpoint on real images before it is put in place; a model card lies beside it.",

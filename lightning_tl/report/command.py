@@ -1,15 +1,15 @@
 """The command ``lightning-tl report``."""
 
-import argparse
 from collections.abc import Sequence
 
 from lightning_tl.errors import printable
+from lightning_tl.option_errors import OptionParser
 from lightning_tl.report.page import write_report
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Write the page and print where it is; returns the exit status. Raises InputError for bad input."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="lightning-tl report",
         description="One HTML file about one run, or several side by side; it opens from disk and needs no network.",
     )
