@@ -67,7 +67,8 @@ class TransferClassifier(Steps):
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
         fold_batchnorm: compute BatchNorm inside the convolution before it, and frozen layers as one graph where oneDNN
             or CUDA has one: the same features, sooner.
-        channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
+        channels_last: keep channels last in memory, which convolutions on every kind of device prefer. Torch's
+            pruning of them, Lightning's ``ModelPruning``, needs ``False`` ("view size is not compatible" otherwise).
         cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
             on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.
         keep_memory: on a CPU, keep freed memory in the process for the next step; see ``keep_freed_memory``.
