@@ -56,6 +56,7 @@ class TransferCLI(TransferArguments):
         if trainer.barebones:
             raise InputError("trainer.barebones: it forbids the logs and checkpoints of a run. Leave it out.")
         root = trainer.default_root_dir or DEFAULT_ROOT
+        self._given = root, settings.data.split
         if self.subcommand == "fit" and not settings.phases:
             make_phases([])
         if self.subcommand == "fit" and settings.ckpt_path is not None:
@@ -96,7 +97,7 @@ class TransferCLI(TransferArguments):
             extra: list[Callback] = [self.phases]
             if not config.fast_dev_run:
                 settings = self.config[self.subcommand]
-                extra.append(RunFiles(self.run_folder, self._parser(self.subcommand).dump(settings, skip_none=False)))
+                extra.append(RunFiles(self.run_folder, self._config_text(settings)))
             if not config.fast_dev_run and config.enable_checkpointing is not False:
                 every = self._get(self.config_init, "checkpoint_every_n_steps")
                 extra += run_checkpoints(self.run_folder, every)
@@ -113,6 +114,16 @@ class TransferCLI(TransferArguments):
         if wanted is not False and not _has_bar(config.callbacks):
             extra.append(RunProgressBar())
         return self._instantiate_trainer({**config, **kwargs}, extra)
+
+    def _config_text(self, settings: Any) -> str:
+        """Contents of config.yaml, with paths as they were given: a resumed run, too, can be moved with its images."""
+        root, split = self._given
+        kept = settings.clone()
+        kept.data.split = split
+        if not Path(root).is_absolute() and self.run_folder.is_relative_to(Path.cwd()):
+            kept.trainer.default_root_dir = str(self.run_folder.relative_to(Path.cwd()))
+        text: str = self._parser(self.subcommand).dump(kept, skip_none=False)
+        return text
 
     def _run_subcommand(self, subcommand: str) -> None:
         """As Lightning does. Raises KeyboardInterrupt after Ctrl-C, which its trainer makes an exit with status 1."""

@@ -54,6 +54,19 @@ def test_a_run_with_nothing_left_to_train_says_what_it_is(workplace: Path, tmp_p
     assert yaml.safe_load((tmp_path / "alone/config.yaml").read_text())["phases"][0]["name"] == "head"
 
 
+def test_a_resumed_run_says_what_it_said_and_runs_again_where_it_was_moved_to(tmp_path: Path) -> None:
+    draw_images(tmp_path / "here/images")
+    short_fit(tmp_path / "here", "--pictures", "false", root="images")
+    before = (tmp_path / "here/run/config.yaml").read_text()
+    again = ("fit", "--config", "run/config.yaml", "--ckpt_path")
+    run(*again, "last", cwd=tmp_path / "here")
+    assert (tmp_path / "here/run/config.yaml").read_text() == before
+    (tmp_path / "here").rename(tmp_path / "there")
+    run(*again, "run/checkpoints/last.ckpt", cwd=tmp_path / "there")
+    assert run(*again[:3], cwd=tmp_path / "there").out.endswith("run folder: run/run_1\n")
+    assert not (tmp_path / "here").exists()
+
+
 @pytest.mark.parametrize(
     "logger",
     [
