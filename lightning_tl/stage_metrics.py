@@ -106,7 +106,14 @@ class StageMetrics(nn.Module):
         ]
 
     def restore(self, states: Sequence[dict[str, Tensor]], rank: int, ranks: int, device: torch.device) -> None:
-        """Continue from ``state_of_ranks``; other ranks than before leave the sum of all parts to the first."""
+        """Continue from ``state_of_ranks``; other ranks than before leave the sum of all parts to the first.
+
+        A checkpoint that has none, as one that other code has written, lets the epoch's metrics begin anew.
+        """
+        if not states:
+            for metric in self._in_checkpoint_order():
+                metric.reset()
+            return
         for metric, state in zip(self._in_checkpoint_order(), states, strict=True):
             for name, parts in state.items():
                 same = len(parts) == ranks

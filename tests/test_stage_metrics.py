@@ -56,6 +56,41 @@ def test_f1_counts_what_the_library_counts(absent: bool) -> None:
     assert torch.equal(ours.compute(), theirs.compute())
 
 
+def states(metrics: StageMetrics) -> list[dict[str, torch.Tensor]]:
+    return [dict(metric.metric_state) for metric in metrics._in_checkpoint_order()]  # type: ignore[arg-type]
+
+
+def test_other_ranks_than_before_go_on_with_what_all_have_added_up() -> None:
+    """Each batch counts once, however many ranks there were and are."""
+    random = torch.Generator().manual_seed(0)
+    whole, *before = (StageMetrics("train", 3) for _ in range(3))
+    for number in range(5):
+        logits, labels = torch.randn(4, 3, generator=random), torch.randint(0, 3, (4,), generator=random)
+        for metrics in (whole, before[number % 2]):
+            metrics.update(logits, labels, torch.tensor(1.0 + number))
+    ranks_before = zip(*map(states, before), strict=True)
+    saved = [{name: torch.stack([part[name] for part in parts]) for name in parts[0]} for parts in ranks_before]
+    for ranks in (1, 2, 3):
+        now = [StageMetrics("train", 3) for _ in range(ranks)]
+        for rank, metrics in enumerate(now):
+            metrics.restore(saved, rank, ranks, torch.device("cpu"))
+        for wanted, *parts in zip(states(whole), *map(states, now), strict=True):
+            for name, value in wanted.items():
+                assert torch.equal(torch.stack([part[name] for part in parts]).sum(dim=0), value), (ranks, name)
+
+
+def test_a_checkpoint_without_metrics_lets_them_begin_anew() -> None:
+    """One that other code has written inside an epoch; what a fit before has left does not count."""
+    batch = (torch.tensor([[2.0, 1.0]]), torch.tensor([0]), torch.tensor(0.5))
+    new, used = StageMetrics("train", 2), StageMetrics("train", 2)
+    used.update(torch.tensor([[2.0, 1.0]]), torch.tensor([1]), torch.tensor(3.0))
+    used.restore([], 0, 1, torch.device("cpu"))
+    for metrics in (new, used):
+        metrics.update(*batch)
+    for wanted, found in zip(states(new), states(used), strict=True):
+        assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_is_not_waited_for() -> None:
