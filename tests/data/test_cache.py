@@ -1,10 +1,6 @@
-"""Decoded images that are kept: the same batches as without, whoever writes them and whatever happens meanwhile.
-
-And in a folder that others use too nothing of theirs is lost.
-"""
+"""Decoded images that are kept: the same batches as without, whoever writes them and whatever happens meanwhile."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,48 +9,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import ImageFolderFactory
-from torch import Tensor
+from kept_images import COUNTS, batches, files, module
 from torch.utils.data import DataLoader, Subset
 
 from lightning_tl.caches import FOLDER_VARIABLE
 from lightning_tl.data import ImageFolderDataModule
-from lightning_tl.data.cache import ImageSettings, Pixels
-from lightning_tl.data.cache_file import keep_on_disk
 from lightning_tl.data.dataset import Held, KeptImages
-from lightning_tl.data.decode import why_undecodable
 from lightning_tl.errors import InputError
-
-COUNTS = {"ants": 7, "bees": 6}
-SETTINGS = ImageSettings((16, 16), "stretch", False)
-BIG = 10**9
-BIG_FILE = 13 * 3 * 16 * 16 + 128
-"""Bytes of the kept images of ``COUNTS``, with numpy's header."""
-
-
-def module(root: Path, cache: str, **options: Any) -> ImageFolderDataModule:
-    options = {
-        "image_size": 16,
-        "batch_size": 4,
-        "num_workers": 0,
-        "cache_folder": str(root.parent / "kept"),
-        **options,
-    }
-    data = ImageFolderDataModule(str(root), cache=cache, **options)  # type: ignore[arg-type]
-    data.setup("fit")
-    return data
-
-
-def batches(data: ImageFolderDataModule) -> list[dict[str, Tensor]]:
-    return [*data.train_dataloader(), *data.val_dataloader(), *data.test_dataloader()]  # type: ignore[list-item]
-
-
-def files(root: Path) -> list[Path]:
-    return sorted((root.parent / "kept").glob("*.npy"))
-
-
-def keep(root: Path, limit: int = BIG, paths: list[str] | None = None) -> Pixels | None:
-    paths = paths or sorted(str(path.relative_to(root)) for path in root.glob("*/*"))
-    return keep_on_disk(paths, root, SETTINGS, root.parent / "kept", limit)
 
 
 @pytest.mark.parametrize("cache", ["disk", "ram", "device"])
@@ -112,6 +73,15 @@ def test_other_contents_and_settings_have_other_files(image_folder: ImageFolderF
     assert len(files(root)) == 3, "the contents count, not the time"
 
 
+def test_images_that_are_resized_otherwise_have_a_file_of_their_own(image_folder: ImageFolderFactory) -> None:
+    root = image_folder(COUNTS, size=(12, 21))
+    ways: list[dict[str, Any]] = [{}, {"resize": "crop"}, {"resize": "pad"}, {"antialias": True}]
+    for number, way in enumerate(ways, start=1):
+        kept, plain = (batches(module(root, cache, image_size=8, **way)) for cache in ("disk", "none"))
+        assert all(torch.equal(a["image"], b["image"]) for a, b in zip(kept, plain, strict=True)), way
+        assert len(files(root)) == number
+
+
 def test_bad_images_are_known_the_second_time_too(image_folder: ImageFolderFactory) -> None:
     root = image_folder(COUNTS)
     (root / "ants" / "broken.jpg").write_text("no image")
@@ -122,152 +92,6 @@ def test_bad_images_are_known_the_second_time_too(image_folder: ImageFolderFacto
     assert [image.path for image in data.bad_images] == ["ants/broken.jpg"]
     plain = module(root, "none", on_bad_image="skip")
     assert all(torch.equal(a["image"], b["image"]) for a, b in zip(batches(data), batches(plain), strict=True))
-
-
-def test_what_kept_an_image_from_being_decoded_may_pass(
-    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such as a lack of memory: the file is as it was, and so is its hash."""
-    root = image_folder(COUNTS)
-
-    def short_of_memory(path: Path, use: Any = None) -> str | None:
-        return "there is not enough memory" if path.stem == "003" else why_undecodable(path, use)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("lightning_tl.data.check.why_undecodable", short_of_memory)
-        first = keep(root)
-    assert first is not None
-    assert [Path(image.path).stem for image in first.bad] == ["003", "003"]
-    second = keep(root)
-    assert second is not None
-    assert second.bad == ()
-    assert second.images.flatten(1).any(dim=1).all()
-
-
-def test_what_another_process_is_writing_is_left_alone(image_folder: ImageFolderFactory) -> None:
-    root = image_folder(COUNTS)
-    folder = root.parent / "kept"
-    folder.mkdir()
-    writing, abandoned = folder / f".{'0' * 40}.1.npy", folder / f".{'0' * 40}.2.npy"
-    for file in (writing, abandoned):
-        file.write_bytes(b"x" * BIG_FILE)
-    os.utime(abandoned, (0, 0))
-    assert keep(root, limit=BIG_FILE) is not None
-    assert (writing.exists(), abandoned.exists()) == (True, False)
-
-
-def test_files_that_are_not_ours_make_no_room(image_folder: ImageFolderFactory) -> None:
-    """A folder for many things may have been given."""
-    root = image_folder(COUNTS)
-    folder = root.parent / "kept"
-    folder.mkdir()
-    names = ("embeddings.npy", "embeddings.json", "embeddings.lock", ".embeddings.1.npy", f"{'0' * 40}.1.npy")
-    for name in names:
-        (folder / name).write_bytes(b"x" * BIG_FILE)
-        os.utime(folder / name, (0, 0))
-    assert keep(root, limit=BIG_FILE) is not None
-    assert all((folder / name).stat().st_size == BIG_FILE for name in names)
-
-
-def test_where_all_of_them_would_not_be_room_enough_none_goes(
-    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = image_folder(COUNTS)
-    folder = root.parent / "kept"
-    folder.mkdir()
-    old = folder / f"{'0' * 40}.npy"
-    old.write_bytes(b"x" * 10)
-    usage = shutil.disk_usage(folder)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1))
-    with pytest.warns(UserWarning, match=r"cannot be written \(0\.0 GB free of 0\.0 needed\)"):
-        assert keep(root) is None
-    assert old.exists()
-
-
-def test_a_folder_that_can_only_be_read_is_read(
-    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such as a cluster's, in which another user's run has kept them."""
-    root = image_folder(COUNTS)
-    first = keep(root)
-
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")  # root, who may run this, is refused nowhere
-
-    monkeypatch.setattr(os, "utime", refused)
-    monkeypatch.setattr(Path, "mkdir", refused)
-    monkeypatch.setattr(os, "open", refused)
-    second = keep(root)
-    assert first is not None
-    assert second is not None
-    assert torch.equal(first.images, second.images)
-
-
-def test_locks_of_another_user_keep_nobody_out(
-    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a folder that several may write to."""
-    root = image_folder(COUNTS)
-    opened, refused = os.open, []
-
-    def of_another_user(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
-        if str(path).endswith(".lock") and flags & os.O_RDWR:
-            refused.append(path)
-            os.close(opened(path, flags, 0o644))  # which is theirs
-            raise PermissionError(13, "Permission denied")
-        return opened(path, flags, *args, **kwargs)
-
-    monkeypatch.setattr(os, "open", of_another_user)
-    assert keep(root) is not None
-    assert len(files(root)) == 1
-    assert len(refused) == 2
-
-
-def test_other_versions_of_what_decodes_have_other_files(
-    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = image_folder(COUNTS)
-    keep(root)
-    monkeypatch.setattr("lightning_tl.data.cache_file.DECODED_BY", ("0.0", "0.0"))
-    keep(root)
-    assert len(files(root)) == 2
-
-
-def test_a_disk_without_room_is_found_before_the_map_is_written_to(
-    image_folder: ImageFolderFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A quota shows nowhere else, and would end the process with SIGBUS."""
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.warns(UserWarning, match="cannot be written .*No space left on device"):
-        assert keep(image_folder(COUNTS)) is None
-
-
-@pytest.mark.parametrize("damage", ["no json", "half json", "half file", "no file", "other file"])
-def test_what_a_killed_writer_left_is_written_anew(image_folder: ImageFolderFactory, damage: str) -> None:
-    root = image_folder(COUNTS)
-    whole = keep(root)
-    assert whole is not None
-    wanted = whole.images.clone()
-    (file,) = files(root)
-    note = file.with_suffix(".json")
-    if damage == "no json":
-        note.unlink()
-    elif damage == "half json":
-        note.write_text('{"bad": {')
-    elif damage == "no file":
-        file.unlink()
-    else:
-        file.write_bytes(file.read_bytes()[:-100] if damage == "half file" else b"something else")
-    left = file.with_name(f".{file.stem}.left.npy")
-    left.write_bytes(b"half")
-    again = keep(root)
-    assert again is not None
-    assert torch.equal(again.images, wanted)
-    assert not left.exists()
 
 
 def test_several_processes_write_one_file(image_folder: ImageFolderFactory) -> None:
@@ -290,18 +114,6 @@ def test_several_processes_write_one_file(image_folder: ImageFolderFactory) -> N
     plain = ImageFolderDataModule(str(root), image_size=64, num_workers=0, cache="none")
     assert sums == {str(sum(int(batch["image"].long().sum()) for batch in plain.val_dataloader()))}  # type: ignore[attr-defined]
     assert len(files(root)) == 1
-
-
-def test_old_files_make_room(image_folder: ImageFolderFactory) -> None:
-    root = image_folder(COUNTS)
-    every = sorted(str(path.relative_to(root)) for path in root.glob("*/*"))
-    size = 4 * 3 * 16 * 16
-    for first in range(3):
-        assert keep(root, limit=2 * size + 500, paths=every[first : first + 4]) is not None
-        newest = max(files(root), key=lambda file: file.stat().st_mtime_ns)
-        os.utime(newest, (1000 + first, 1000 + first))
-    assert len(files(root)) <= 2
-    assert newest in files(root)
 
 
 def test_too_many_images_are_decoded_in_every_epoch(image_folder: ImageFolderFactory) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_tl.data.dataset import FileReader, Held, ImageDataset
+from lightning_tl.data.dataset import PADDING, FileReader, Held, ImageDataset
 from lightning_tl.data.decode import decode_image, resize_image
 from lightning_tl.errors import InputError
 
@@ -22,6 +22,17 @@ def test_items_and_batches(image_folder: Callable[..., Path]) -> None:
     expected = torch.stack([resize_image(decode_image(root / path), (8, 10), "crop") for path in paths])
     assert batch["image"].dtype == torch.uint8
     assert torch.equal(batch["image"], expected)
+
+
+def test_padding_is_an_image_that_does_not_count(image_folder: Callable[..., Path]) -> None:
+    """Where it comes from shows in nothing but its pixels and label, so that every rank has a batch of one shape."""
+    root = image_folder({"a": 2, "b": 1})
+    dataset = ImageDataset(["a/000.jpg", "a/001.png", "b/000.jpg"], [0, 0, 1], [4, 6, 9], FileReader(root), (8, 10))
+    for position, index in enumerate((4, 6, 9)):
+        item, padding = dataset[position], dataset[~position]
+        assert (item["index"], padding["index"]) == (index, PADDING)
+        assert padding["label"] == item["label"]
+        assert torch.equal(padding["image"], item["image"])
 
 
 def test_each_process_puts_kept_pixels_on_the_device_itself() -> None:

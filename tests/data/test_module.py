@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from data_modules import Mean, flat, module, trainer
+from PIL import Image
 from torch import Tensor
 
 from lightning_tl.data import ImageFolderDataModule, Sample, decode_image, resize_image
@@ -39,7 +40,9 @@ def test_batches(root: Path) -> None:
 
 
 def test_workers_give_the_same_batches(root: Path) -> None:
-    ours, theirs = (module(root, num_workers=workers).train_dataloader() for workers in (0, 2))
+    """Of images that are not kept: others have no workers."""
+    ours, theirs = (module(root, num_workers=workers, cache="none").train_dataloader() for workers in (0, 2))
+    assert (ours.num_workers, theirs.num_workers) == (0, 2)
     for mine, other in zip(ours, theirs, strict=True):
         assert all(torch.equal(mine[key], other[key]) for key in ("image", "label", "index"))
 
@@ -164,3 +167,26 @@ def test_split_file_of_a_torchvision_dataset(tmp_path: Path) -> None:
         file.write("test,train/99,0\n")
     with pytest.raises(InputError, match="is of another data set: 1 unknown paths, 0 other labels, such as 'train/99'"):
         fake(split=str(tmp_path / "split.csv")).setup("fit")
+
+
+class WithTest:
+    """As CIFAR10 has it: a part of its own to test on, none to validate on."""
+
+    classes = ("cat", "dog")
+
+    def __init__(self, root: str, train: bool = True) -> None:
+        self.targets = [0, 1] * (15 if train else 4)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, position: int) -> tuple[Any, int]:
+        return Image.new("RGB", (9, 9), (position, 0, 0)), self.targets[position]
+
+
+@pytest.mark.parametrize("test_fraction", [0.0, 0.2])
+def test_the_test_part_of_a_data_set_is_all_that_is_tested(tmp_path: Path, test_fraction: float) -> None:
+    data = module(tmp_path, dataset=f"{__name__}.WithTest", val_fraction=0.2, test_fraction=test_fraction)
+    assert {sample.path.partition("/")[0] for sample in data.samples if sample.split == "test"} == {"test"}
+    counts = [sum(sample.split == split for sample in data.samples) for split in ("train", "val", "test")]
+    assert counts == [24, 6, 8]

@@ -33,12 +33,14 @@ def test_training_follows_the_draws_epoch_by_epoch(root: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_goes_on_with_the_next_epoch(root: Path, tmp_path: Path, workers: int) -> None:
-    """With workers, Lightning begins to fetch before it tells the sampler the epoch."""
+    """With workers, which kept images do not have, Lightning begins to fetch before it tells the sampler the epoch."""
     first = trainer(tmp_path, max_epochs=1)
     first.fit(Mean(), datamodule=module(root))
     first.save_checkpoint(tmp_path / "last.ckpt")
-    data, model = module(root, num_workers=workers), Mean()
-    trainer(tmp_path, max_epochs=2).fit(model, datamodule=data, ckpt_path=str(tmp_path / "last.ckpt"))
+    data, model = module(root, num_workers=workers, cache="none"), Mean()
+    again = trainer(tmp_path, max_epochs=2)
+    again.fit(model, datamodule=data, ckpt_path=str(tmp_path / "last.ckpt"))
+    assert again.train_dataloader.num_workers == workers  # type: ignore[union-attr]
     indices = torch.tensor([index for index, sample in enumerate(data.samples) if sample.split == "train"])
     assert flat(model.seen["fit"]) == epoch_order(0, 1, indices).tolist()
 

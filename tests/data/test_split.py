@@ -60,6 +60,16 @@ def test_small_classes(images: int, expected: tuple[int, int, int]) -> None:
     assert tuple(found.get((split, "small"), 0) for split in ("train", "val", "test")) == expected
 
 
+@pytest.mark.parametrize(
+    ("images", "fraction", "expected"), [(18, 0.2, 4), (17, 0.2, 3), (10, 0.25, 3), (100, 0.29, 29)]
+)
+def test_the_nearest_number_of_images_is_taken(images: int, fraction: float, expected: int) -> None:
+    """Halves are rounded up; as floats, 100 * 0.29 is less than 29."""
+    given = samples(a=images, b=images)
+    assert counts(stratified_split(given, val_fraction=fraction))["val", "a"] == expected
+    assert counts(stratified_split(given, val_fraction=0.1, test_fraction=fraction))["test", "a"] == expected
+
+
 def test_large_fractions_leave_an_image_for_every_side() -> None:
     found = counts(stratified_split(samples(a=3, b=3), 0.7, 0.2))
     assert set(found.values()) == {1}

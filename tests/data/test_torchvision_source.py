@@ -144,6 +144,11 @@ def test_to_rgb() -> None:
     assert torch.equal(to_rgb(expected[0]), expected[:1].expand(3, 4, 5))
 
 
+def test_tensors_of_fractions_become_the_nearest_integers() -> None:
+    image = torch.tensor([0.4, 0.6, 127.4, 127.6, 254.4, 254.6]).reshape(1, 2, 3) / 255
+    assert to_rgb(image)[0].flatten().tolist() == [0, 1, 127, 128, 254, 255]
+
+
 @pytest.mark.parametrize("item", [torch.zeros(4, 5, 6), "text", io.BytesIO()])
 def test_items_that_are_no_image(item: object) -> None:
     with pytest.raises(InputError, match=f"data.dataset must give .*Received: {type(item).__name__}"):
