@@ -48,6 +48,15 @@ def test_a_bar_is_as_high_as_its_accuracy() -> None:
     assert "4 images" in drawn
 
 
+def test_ticks_are_at_the_mean_confidence_and_counts_are_shares_of_the_fullest_bin() -> None:
+    drawn = reliability_chart("t", calibration([(0.99, True), (0.98, False), (0.97, True), (0.3, True)]), 0)
+    side = svg.HEIGHT - svg.TOP - svg.BOTTOM
+    ideal = [float(y) for y in re.findall(r'class="ideal" [^>]*y1="([\d.]+)"', drawn)]
+    assert ideal == pytest.approx([svg.TOP + side * (1 - 0.3), svg.TOP + side * (1 - 0.98)], abs=0.01)
+    few, many = (float(height) for height in re.findall(r'class="count" [^>]*height="([\d.]+)"', drawn))
+    assert few == pytest.approx(many / 3, abs=0.01)
+
+
 def test_a_bar_of_parts_is_as_long_as_its_share() -> None:
     assert re.findall(r'x="([\d.]+)" y="0" width="([\d.]+)"', share_bar([10, 5], 20)) == [("0", "50"), ("50", "25")]
     assert share_bar([0, 0], 0)

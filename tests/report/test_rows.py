@@ -38,6 +38,14 @@ def test_metrics_of_a_diverged_run_are_left_out(tmp_path: Path) -> None:
     assert read_split(tmp_path / "none.csv") is None
 
 
+def test_the_last_value_of_an_epoch_counts(tmp_path: Path) -> None:
+    """As where an epoch has several validations, or a run was resumed in it."""
+    text = "epoch,step,val_loss,train_loss\n0,1,0.5,\n0,2,0.25,\n0,2,,0.75\n0,3,nan,\n"
+    (tmp_path / "metrics.csv").write_text(text)
+    (epoch,) = read_metrics(tmp_path / "metrics.csv")
+    assert epoch.values == {"val_loss": 0.25, "train_loss": 0.75}
+
+
 def test_rows_without_an_epoch_are_left_out(tmp_path: Path) -> None:
     """As Lightning's ``LearningRateMonitor`` has them written."""
     (tmp_path / "metrics.csv").write_text("epoch,lr-Adam,step,val_loss\n,0.001,0,\n0,,1,0.5\n,0.001,2,\n1,,3,0.25\n")
