@@ -1,5 +1,7 @@
 """Torch to Keras: plain Keras opens the file and predicts the same; reading it back is exact."""
 
+import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from lightning_tl.keras_layers import Library, mobilenetv2_layers
 from lightning_tl.network import Convention
 from lightning_tl.weights import find_weights, load_into
 
-PROBABILITY_TOLERANCE = 5e-6
-"""float32; 53 layers, other summation orders, and scaling written as multiplication."""
+PROBABILITY_TOLERANCE = 2e-4
+"""float32; 53 layers, other summation orders, and scaling written as multiplication. The head makes much of the little
+in which the images differ: our own float32 is 8e-5 from its float64."""
 CASES: list[tuple[Convention, Library, str, float]] = [
     ("keras", "timm", "timm/mobilenetv2_035", 0.35),
     ("torch", "torchvision", "torchvision/mobilenet_v2", 0.5),
@@ -81,23 +84,34 @@ def export(folder: Path, convention: Convention, library: Library, name: str, al
     options = {"width_mult": alpha} if library == "torchvision" else {}
     model = Backbone(name, convention, (96, 97), options)
     live(model)
-    head = Head(torch.randn(3, 1280), torch.randn(3), CLASSES, dropout=0.3)
+    head = telling_apart(model, torch.from_numpy(save_images(folder)).permute(0, 3, 1, 2))
     made = Exported(convention, library, name, alpha, model, head, folder / f"export_{convention}.keras")
     write_keras(made.path, made.state, head, convention=convention, library=library, image_size=(96, 97))
     return made
 
 
 def live(model: Backbone) -> None:
-    """Tensors such as training leaves them, not those of a new model."""
+    """Tensors such as training leaves them, not those of a new model, of which all images look alike."""
     for name, tensor in model.net.state_dict().items():
         if tensor.dim() == 1:
             low, high = (0.5, 1.5) if name.endswith(("weight", "var")) else (-0.3, 0.3)
             tensor.uniform_(low, high)
+        elif tensor.dim() == 4:
+            torch.nn.init.kaiming_normal_(tensor)
+
+
+@torch.no_grad()
+def telling_apart(model: Backbone, images: Tensor) -> Head:
+    """Such that images get various classes, none of them for certain."""
+    weight = torch.randn(3, 1280)
+    logits = model(images) @ weight.T
+    spread = logits.std(dim=0)
+    return Head(weight / spread[:, None], -logits.mean(dim=0) / spread, CLASSES, dropout=0.3)
 
 
 def test_plain_keras_predicts_the_same(exported: Exported, images: np.ndarray) -> None:
     ours = exported.probabilities(images)
-    assert ours.std() > 0.01  # otherwise the comparison shows nothing
+    assert ours.std(axis=0).min() > 0.1  # otherwise the comparison shows nothing
     with np.load(exported.path.with_suffix(".npz")) as theirs:
         assert np.abs(theirs["uint8"] - ours).max() < PROBABILITY_TOLERANCE
         assert np.array_equal(theirs["uint8"], theirs["float32"])
@@ -117,6 +131,18 @@ def test_reading_it_back_is_exact(exported: Exported) -> None:
     assert back.head_bias is not None
     assert torch.equal(back.head_weight, exported.head.weight)
     assert torch.equal(back.head_bias, exported.head.bias)
+
+
+def test_the_layers_around_the_backbone_have_the_numbers_of_the_run(exported: Exported) -> None:
+    """What is predicted shows no dropout."""
+    with zipfile.ZipFile(exported.path) as archive:
+        config = json.loads(archive.read("config.json"))["config"]
+    found = {layer["class_name"]: layer["config"] for layer in config["layers"]}
+    assert found["Dropout"]["rate"] == 0.3
+    assert ("Normalization" in found) == (exported.convention == "torch")
+    if exported.convention == "torch":
+        assert found["Normalization"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
+        assert found["Normalization"]["variance"] == pytest.approx([0.229**2, 0.224**2, 0.225**2])
 
 
 def test_weights_that_keras_saves_of_it_keep_the_convention(exported: Exported, images: np.ndarray) -> None:

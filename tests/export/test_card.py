@@ -13,9 +13,13 @@ from markdown_it import MarkdownIt
 
 from lightning_tl.checkpoint import find_info
 from lightning_tl.errors import printable
-from lightning_tl.export.card_parts import data_part, without_folders
+from lightning_tl.export.card import _resizing
+from lightning_tl.export.card_parts import data_part, int8_part, metrics_part, without_folders
+from lightning_tl.export.deployed import load_plain
+from lightning_tl.export.description import describe
 from lightning_tl.export.markdown import escaped, table
-from lightning_tl.export.origin import find_origin
+from lightning_tl.export.origin import Origin, find_origin
+from lightning_tl.export.record import Int8
 from lightning_tl.weights import sha256
 
 HOSTILE = [
@@ -121,3 +125,57 @@ def test_whose_the_results_are_is_told_by_the_hash(run: Path, tmp_path: Path) ->
     results.write_text(json.dumps(values))
     assert find_origin(str(best), copy).is_tested
     assert not find_origin(str(copy / "checkpoints" / "last.ckpt"), copy).is_tested
+
+
+def test_results_of_other_classes_are_none_of_this_run(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    best, results = copy / "checkpoints" / "best.ckpt", copy / "results.json"
+    assert find_origin(str(best), copy).results is not None
+    values = json.loads(results.read_text())
+    results.write_text(json.dumps({**values, "classes": values["classes"][::-1]}))
+    assert find_origin(str(best), copy).results is None
+
+
+def test_metrics_stand_under_their_own_heads() -> None:
+    phases = [
+        {"name": "head", "epochs": 3, "val_accuracy": 0.75, "val_loss": 0.5, "val_f1": 0.7},
+        {"name": "finetune", "epochs": 2, "val_accuracy": 0.875, "val_loss": 0.25},
+    ]
+    test = {"accuracy": 0.8125, "f1": 0.625, "loss": 0.375, "split": "test"}
+    job = SimpleNamespace(origin=SimpleNamespace(results={"phases": phases, "test": test}, is_tested=True))
+    part = metrics_part(job)  # type: ignore[arg-type]
+    assert "| phase | epochs | accuracy | loss |" in part
+    assert "| head | 3 | 0.7500 | 0.5000 |" in part
+    assert "| finetune | 2 | 0.8750 | 0.2500 |" in part
+    assert part[-1] == "Of this checkpoint, on the test split: accuracy 0.8125, F1 0.6250, loss 0.3750."
+
+
+def test_what_eight_bits_cost_stands_under_its_own_head() -> None:
+    calibration, held_out = "256 of 900 images of the run's train split", "90 images of the run's test split"
+    part = int8_part(Int8(calibration, held_out, 0.9, 0.88, 0.95, 8, 2))
+    assert "|  | float32 | int8 |" in part
+    assert "| accuracy | 0.9000 | 0.8800 |" in part
+    assert "| bytes | 8 | 2 |" in part
+    assert f"Measured on {held_out}; both give the same class for 95.00% of them." in part[-1]
+    assert f"activations are from {calibration}." in part[-1]
+
+
+@pytest.mark.parametrize(
+    ("resize", "antialias", "told"),
+    [
+        ("stretch", False, "without smoothing, regardless of their aspect ratio"),
+        ("crop", True, "smoothed before making them smaller, after the largest centred part of its aspect ratio"),
+        ("pad", False, "without smoothing, keeping their aspect ratio, the rest black"),
+        ("unknown", False, "is not known here"),
+    ],
+)
+def test_the_card_tells_how_images_were_resized(resize: str, antialias: bool, told: str) -> None:
+    assert told in _resizing({"resize": resize, "antialias": antialias})
+
+
+def test_the_file_tells_how_the_run_has_resized_its_images(run: Path) -> None:
+    info = find_info(str(run / "checkpoints" / "best.ckpt"), run)
+    for data, told in (({}, ("unknown", False)), ({"resize": "crop", "antialias": True}, ("crop", True))):
+        origin = Origin(replace(info, data={"image_size": 32, **data}), "0" * 64, run)
+        description = describe(origin, load_plain(info))
+        assert (description["resize"], description["antialias"]) == told

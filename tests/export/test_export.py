@@ -16,10 +16,11 @@ from training import draw_images
 
 from lightning_tl import InputError, TransferClassifier
 from lightning_tl.command import main
+from lightning_tl.data.decode import decode_image, resize_image
 from lightning_tl.data.split_file import read_split, write_split
 from lightning_tl.export import keras_file, onnx_file, safetensors_file
 from lightning_tl.export.export import export
-from lightning_tl.export.images import compared_images, run_images
+from lightning_tl.export.images import Images, compared_images, given_images, held_out, run_images
 from lightning_tl.export.origin import find_origin
 from lightning_tl.export.plain_network import plain_network
 from lightning_tl.export.request import Request
@@ -295,3 +296,17 @@ def test_the_images_are_those_of_the_run(run: Path) -> None:
     assert some.description == "4 of 32 images of the run's train split"
     pixels, labels = next(images["val"].batches(3))
     assert (pixels.shape, pixels.dtype, len(labels)) == ((3, 3, 32, 32), torch.uint8, 3)
+
+
+@pytest.mark.parametrize("data", [{"resize": "crop"}, {"resize": "pad", "antialias": True}], ids=str)
+def test_images_that_are_given_are_resized_as_those_of_the_run(run: Path, data: dict[str, Any]) -> None:
+    info = replace(find_origin(str(run / "checkpoints" / "best.ckpt"), "runs").checkpoint, data=data)
+    found = given_images([str(run.parent / "images")], info, (32, 32))
+    expected = [resize_image(decode_image(Path(name)), (32, 32), *data.values()) for name in found.names]
+    assert torch.equal(found.all(), torch.stack(expected))
+
+
+def test_accuracy_is_measured_on_the_test_split_where_there_is_one() -> None:
+    train, val, test = (Images(("1.png",), (0,), torch.load, split) for split in ("train", "val", "test"))
+    assert held_out({"train": train, "val": val, "test": test}) is test
+    assert held_out({"train": train, "val": val}) is val

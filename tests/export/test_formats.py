@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from export.conftest import CLASSES, Export, run_code
 from safetensors import safe_open
 
 from lightning_tl import TransferClassifier
+from lightning_tl.export.export import export
 from lightning_tl.export.images import run_images
 from lightning_tl.export.int8 import logits_of, measure, quantize
 from lightning_tl.export.origin import find_origin
+from lightning_tl.export.request import Request
 from lightning_tl.weights import sha256
 
 SHAPES = {"onnx": (4, 3, 32, 32), "pt2": (4, 3, 32, 32), "safetensors": (4, 3, 32, 32), "keras": (4, 32, 32, 3)}
@@ -148,3 +151,16 @@ def test_eight_bits_are_smaller_and_keep_the_answers(run: Path, exported: Export
     pixels, labels = next(images["val"].batches(8))
     said = reference(run)(pixels).argmax(dim=1)
     assert found.before == float((said == labels).float().mean())
+
+
+def test_eight_bits_are_calibrated_on_what_was_trained_on_and_measured_on_what_was_not(
+    run: Path, exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: object, path: Path) -> None:
+        shutil.copy(exported("onnx"), path)  # torch traces for long
+
+    monkeypatch.setattr("lightning_tl.export.export._write", write)
+    export(Request(str(run / "checkpoints" / "best.ckpt"), "onnx", tmp_path / "model.onnx", int8=True))
+    card = (tmp_path / "model.onnx.md").read_text(encoding="utf-8")
+    assert "Measured on 8 images of the run's val split; " in card
+    assert "activations are from 32 images of the run's train split." in card
