@@ -20,8 +20,9 @@ from keras_pictures import leave_pictures  # noqa: E402
 from keras_ref.augment import Injected, from_config  # noqa: E402
 from keras_ref.backbone import Backbone  # noqa: E402
 from keras_ref.cli import main  # noqa: E402
+from keras_ref.data.dataset import numpy_order  # noqa: E402
 from keras_ref.errors import InputError  # noqa: E402
-from keras_ref.evaluate import cross_entropy  # noqa: E402
+from keras_ref.evaluate import cross_entropy, draw_confusion_matrix  # noqa: E402
 from keras_ref.head import SharedDropout, head_kernel, make_loss  # noqa: E402
 from keras_ref.metrics import MacroF1  # noqa: E402
 from keras_ref.naive import statistics_drift  # noqa: E402
@@ -40,6 +41,8 @@ def answer(folder: Path) -> dict[str, Any]:
     dropped = dropout(keras.ops.ones(uniforms.shape), keras.ops.convert_to_tensor(uniforms), training=True)
     np.save(folder / "dropped.npy", keras.ops.convert_to_numpy(dropped))
     np.save(folder / "head.npy", head_kernel(7, 3, seed=11))
+    counts, names, title = questions["matrix"]
+    draw_confusion_matrix(folder / "matrix.png", np.array(counts), names, title)
     return {
         "backend": keras.config.backend(),
         "drift": {"naive": statistics_drift(held=False), "held": statistics_drift(held=True)},
@@ -51,6 +54,7 @@ def answer(folder: Path) -> dict[str, Any]:
         "init_args": [refused_arguments(arguments) for arguments in ([1], 3, {"fator": 1})],
         "pictures": leave_pictures(folder),
         "saturated": saturated(),
+        "orders": [numpy_order(seed)(epoch, np.arange(3, 33)).tolist() for seed, epoch in questions["orders"]],
         "loss": [loss(questions["probabilities"], questions["labels"], s) for s in questions["smoothing"]],
     }
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torchmetrics.classification import MulticlassF1Score
 
 from lightning_tl.augment import from_config
+from lightning_tl.evaluate import draw_confusion_matrix
 from lightning_tl.head import linear_head, weighted_loss
 from lightning_tl.phase import Phase
 from lightning_tl.schedule import build_scheduler
@@ -49,6 +51,13 @@ def test_a_run_with_keras_own_draws_trains(keras_side: Any) -> None:
     with (keras_side.folder / "stock" / "metrics.csv").open(newline="") as file:
         first, second = (float(row["train_loss"]) for row in csv.DictReader(file))
     assert second < first
+
+
+def test_where_keras_draws_each_epoch_and_seed_has_an_order_of_its_own(keras_side: Any) -> None:
+    first, again, *others = keras_side.answers["orders"]
+    assert first == again
+    assert all(sorted(order) == list(range(3, 33)) for order in (first, *others))
+    assert len(set(map(tuple, (first, *others, range(3, 33))))) == 4
 
 
 def test_f1_is_that_of_torchmetrics(keras_side: Any, ref_questions: Any) -> None:
@@ -126,3 +135,12 @@ def test_early_stopping_decides_as_lightning_does(keras_side: Any, number: int, 
     decisions = [stopper._evaluate_stopping_criteria(torch.tensor(loss))[0] for loss in ref_questions["losses"]]
     assert True in decisions
     assert keras_side.answers["schedules"][number]["epochs"] == decisions.index(True) + 1
+
+
+def test_the_picture_of_a_confusion_matrix_is_that_of_lightning_tl(
+    keras_side: Any, ref_questions: Any, tmp_path: Path
+) -> None:
+    """Whose cells its own tests look at."""
+    counts, names, title = ref_questions["matrix"]
+    draw_confusion_matrix(tmp_path / "ours.png", np.array(counts), names, title)
+    assert (keras_side.folder / "matrix.png").read_bytes() == (tmp_path / "ours.png").read_bytes()

@@ -18,6 +18,8 @@ PATIENT = {**PHASE, "early_stopping": {"patience": 3}}
 RISING = {**PHASE, "early_stopping": {"monitor": "val_f1", "patience": 3}}
 HALVED = {**PHASE, "scheduler": "plateau", "scheduler_args": {"patience": 1, "factor": 0.5}}
 ABSOLUTE = {**HALVED, "scheduler_args": {**HALVED["scheduler_args"], "threshold_mode": "abs"}}  # type: ignore[dict-item]
+FLOOR = {**HALVED, "scheduler_args": {**HALVED["scheduler_args"], "patience": 0, "min_lr": 0.004}}  # type: ignore[dict-item]
+NO_SMALL_CHANGE = {**HALVED, "scheduler_args": {**HALVED["scheduler_args"], "patience": 0, "eps": 0.003}}  # type: ignore[dict-item]
 UPWARDS = {**HALVED, "scheduler_args": {**HALVED["scheduler_args"], "mode": "max"}}  # type: ignore[dict-item]
 SEQUENCES = [
     [math.nan, 1.0, 0.9, 0.8, 0.7, 0.7, 0.7, 0.7],
@@ -59,7 +61,8 @@ print(json.dumps([answers, [told(phase) for phase in refused]]))
 
 def test_not_finite_values_and_refused_arguments_are_those_of_lightning_tl(python: Any, tmp_path: Path) -> None:
     pytest.importorskip("keras")
-    asked = [(phase, values) for phase in (PATIENT, RISING, HALVED, ABSOLUTE, UPWARDS) for values in SEQUENCES]
+    phases = (PATIENT, RISING, HALVED, ABSOLUTE, UPWARDS, FLOOR, NO_SMALL_CHANGE)
+    asked = [(phase, values) for phase in phases for values in SEQUENCES]
     stopping = [{**PHASE, "early_stopping": options} for options in NEVER_STOPPING]
     done = python(["-c", WORKER, json.dumps([asked, REFUSED + stopping])], tmp_path, KERAS_BACKEND="torch")
     assert done.returncode == 0, done.stderr
@@ -67,6 +70,9 @@ def test_not_finite_values_and_refused_arguments_are_those_of_lightning_tl(pytho
     for (phase, values), answer in zip(asked, answers, strict=True):
         expected = _stopped(phase, values) if "early_stopping" in phase else _rates(phase, values)
         assert answer["rates" if isinstance(expected, list) else "epochs"] == pytest.approx(expected, rel=1e-5), values
+    for phase, least in ((FLOOR, 0.004), (NO_SMALL_CHANGE, 0.005)):
+        rates = [answer["rates"] for (asked_of, _), answer in zip(asked, answers, strict=True) if asked_of is phase]
+        assert min(map(min, rates)) == pytest.approx(least)
     for phase, message in zip(stopping, told[len(REFUSED) :], strict=True):
         assert message.startswith("phases: p: early_stopping: "), phase
         with pytest.raises(InputError, match=r"^phases: p: early_stopping takes the arguments"):
