@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -248,3 +249,14 @@ def test_scaling_of_both_conventions() -> None:
     torch_ = Backbone("torchvision/mobilenet_v2", "torch", SIZE).scale(pixels)
     expected = torch.tensor([-0.485 / 0.229, (0.5 - 0.456) / 0.224, (1 - 0.406) / 0.225])
     torch.testing.assert_close(torch_.flatten(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet10t"])
+def test_pixels_are_scaled_as_timm_tells(name: str) -> None:
+    """The first has other constants than ImageNet's."""
+    cfg = timm.get_pretrained_cfg(name)
+    assert cfg is not None
+    pixels = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (cfg.mean, cfg.std))
+    scaled = Backbone(f"timm/{name}", "torch", SIZE).scale(pixels)
+    torch.testing.assert_close(scaled, (pixels / 255 - mean) / std, rtol=1e-5, atol=1e-5)

@@ -1,5 +1,6 @@
 """The LightningModule: construction, checkpoints, weights."""
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,32 @@ def test_augment_takes_transforms_and_their_configs_and_keeps_plain_hyperparamet
     assert [type(transform) for transform in model.augment.transforms] == [RandomFlip, RandomZoom]
     paths = [config["class_path"] for config in model.hparams["augment"]]
     assert paths == ["lightning_tl.augment.RandomFlip", "lightning_tl.augment.RandomZoom"]
+
+
+def test_every_argument_is_kept_for_the_checkpoint() -> None:
+    """One that is not would be the default again where the checkpoint is loaded."""
+    given = {
+        "class_names": ["a", "b"],
+        "backbone": SMALL,
+        "weights": "none",
+        "image_size": [64, 32],
+        "dropout": 0.3,
+        "augment": [{"class_path": "lightning_tl.augment.RandomFlip", "init_args": {"mode": "vertical"}}],
+        "fused": False,
+        "convention": "torch",
+        "class_weights": {"a": 2.0},
+        "label_smoothing": 0.1,
+        "backbone_args": {"drop_rate": 0.0},
+        "fold_batchnorm": False,
+        "channels_last": False,
+        "cache_features": False,
+        "keep_memory": False,
+        "compile": False,
+        "seed": 3,
+        "weights_record": {"source": "file w.pth", "sha256": "ab"},
+    }
+    assert given.keys() == inspect.signature(TransferClassifier).parameters.keys()
+    assert dict(TransferClassifier(**given).hparams) == given  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from calling import CONFIG, run, short_fit
 from torchvision.io import decode_image
@@ -82,6 +83,14 @@ def test_where_there_is_no_best_the_last_weights_are_evaluated_and_it_says_so(tm
     *_, accuracy, _ = run("fit", *words, cwd=tmp_path).out.strip().splitlines()
     assert accuracy.startswith("accuracy of the last weights on the val split: ")
     assert (tmp_path / "run" / "checkpoints").exists() == (without == "validation")
+
+
+def test_the_seed_of_the_run_is_that_of_its_data_and_its_model(tmp_path: Path) -> None:
+    """Of the order of the images and their division, and of augmentation, dropout and the head."""
+    draw_images(tmp_path / "images")
+    content = torch.load(short_fit(tmp_path, root="images"), weights_only=True)
+    assert content["datamodule_hyper_parameters"]["seed"] == 3  # as the config of short_fit has it
+    assert content["hyper_parameters"]["seed"] == 3
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:

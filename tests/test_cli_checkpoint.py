@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from calling import fails, in_table, run, short_fit
+from PIL import Image
 from training import draw_images
 
 
@@ -71,6 +73,33 @@ def test_the_held_out_images_are_those_of_the_run_however_its_root_is_written(
     for root in ("images", "./images", "images/", tmp_path / "images"):
         assert in_table(run(*command, "--data.root", root, cwd=tmp_path), "test_loss") == loss, root
     assert in_table(run(*command, cwd=tmp_path / "elsewhere"), "test_loss") == loss
+
+
+def test_images_are_resized_as_the_run_has_resized_them(tmp_path: Path) -> None:
+    """By every command, of a folder and of paths, though the checkpoint is all that they are given."""
+    generator = np.random.default_rng(0)
+    for name in ("blue", "red"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = generator.integers(0, 256, (40, 90, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    checkpoint = short_fit(tmp_path, root="images", val_fraction=0.5, resize="crop", antialias=True)
+    loss = json.loads((tmp_path / "run/results.json").read_text())["test"]["loss"]
+    assert in_table(run("test", "--ckpt_path", checkpoint, cwd=tmp_path), "test_loss") == pytest.approx(loss, rel=1e-5)
+    words = ("--ckpt_path", checkpoint, "--trainer.accelerator", "cpu", "--data.num_workers", "0")
+    run("predict", "images", "--output", "paths.csv", *words, cwd=tmp_path)
+    run("predict", "--data.root", "images", *words, cwd=tmp_path)
+    known = of_red(tmp_path / "run/predictions.csv")
+    for file in ("paths.csv", "runs/predictions.csv"):
+        found = of_red(tmp_path / file)
+        assert len(found) == 12
+        assert {name: found[name] for name in known} == pytest.approx(known, abs=1e-6), file
+
+
+def of_red(predictions: Path) -> dict[str, float]:
+    """The probability of a class, by an image's folder and name."""
+    with predictions.open(newline="") as stream:
+        return {"/".join(Path(row["path"]).parts[-2:]): float(row["probability_red"]) for row in csv.DictReader(stream)}
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])

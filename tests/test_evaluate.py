@@ -33,6 +33,20 @@ def predictions() -> Predictions:
     return Predictions(np.array([0, 1, 2, 3]), np.array([0, 1, 1, 2]), probabilities, loss)
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Every figure that is made from here on."""
+    figures: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            figures.append(self)
+
+    monkeypatch.setattr("matplotlib.figure.Figure", Kept)
+    return figures
+
+
 def test_batches_are_joined_in_the_order_of_the_split_file_each_sample_once() -> None:
     def batch(*index: int) -> dict[str, torch.Tensor]:
         label = torch.tensor(index)
@@ -116,17 +130,9 @@ def test_the_picture_is_a_png_of_sensible_size(tmp_path: Path, count: int) -> No
 
 @pytest.mark.parametrize(("count", "step"), [(30, 1), (70, 1), (71, 2), (200, 3)])
 def test_names_of_many_classes_do_not_run_into_one_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, step: int
+    tmp_path: Path, drawn: list[Figure], count: int, step: int
 ) -> None:
     """Those that stand there stand at their own rows and columns."""
-    drawn: list[Figure] = []
-
-    class Kept(Figure):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            drawn.append(self)
-
-    monkeypatch.setattr("matplotlib.figure.Figure", Kept)
     draw_confusion_matrix(tmp_path / "c.png", np.eye(count, dtype=np.int64), [f"class {i}" for i in range(count)], "")
     axes = drawn[0].axes[0]
     for axis in (axes.xaxis, axes.yaxis):
@@ -135,6 +141,18 @@ def test_names_of_many_classes_do_not_run_into_one_another(
     rows = [label.get_window_extent() for label in axes.get_yticklabels()]
     assert all(below.y1 <= above.y0 for above, below in pairwise(rows))
     assert axes.get_xlabel() == ("predicted" if step == 1 else f"predicted (1 class in {step} is named)")
+
+
+def test_a_row_of_the_picture_is_a_true_class(tmp_path: Path, drawn: list[Figure]) -> None:
+    """With its counts in the cells, and their shares of it as colours; a class without images has none."""
+    counts = np.array([[3, 1, 0], [0, 2, 2], [0, 0, 0]])
+    draw_confusion_matrix(tmp_path / "c.png", counts, CLASSES, "")
+    axes = drawn[0].axes[0]
+    cells = {text.get_position()[::-1]: int(text.get_text()) for text in axes.texts}
+    assert cells == dict(np.ndenumerate(counts))
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25, 0], [0, 0.5, 0.5], [0, 0, 0]]  # type: ignore[union-attr]
+    assert axes.get_ylim() == (2.5, -0.5), "the first class is at the top"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
 
 
 def test_a_diverged_run_leaves_json_that_others_can_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The phase callback inside real, small fits: what each phase trains, and with what."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,21 @@ def test_a_second_fit_starts_its_record_anew(images: Path, tmp_path: Path) -> No
         images_seen.append(callback.recorder.history[0]["images"])
     assert [entry["epochs"] for entry in callback.results()] == [1]
     assert images_seen == [24, 24]
+
+
+def test_the_speed_in_the_results_is_that_of_training_alone(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch takes a minute, and one of validation an hour."""
+    real, passed = time.perf_counter, [0]
+
+    class Slow(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            passed[0] += 60
+
+        def on_validation_batch_end(self, *_: Any) -> None:
+            passed[0] += 3600
+
+    monkeypatch.setattr("lightning_tl.recorder.time.perf_counter", lambda: real() + passed[0])
+    _, trainer, _ = fit(callbacks=[Slow()])
+    history = phased(trainer).recorder.history
+    assert [entry["images"] for entry in history] == [48, 48]
+    assert [entry["seconds"] for entry in history] == pytest.approx([360, 360], abs=50)  # 3 batches in each of 2 epochs

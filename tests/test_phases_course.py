@@ -49,6 +49,7 @@ def test_what_is_monitored_is_to_become_better(options: dict[str, Any], mode: st
     assert stopper is not None
     assert scheduler is not None
     assert stopper.mode == scheduler["scheduler"].mode == mode
+    assert stopper.monitor == scheduler["monitor"] == options.get("monitor", "val_loss")
 
 
 def test_a_phase_can_start_from_the_best_weights_of_the_one_before(fit: Fit) -> None:

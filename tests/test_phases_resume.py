@@ -158,6 +158,26 @@ def test_patience_is_that_of_now(fit: Fit, images: Path, tmp_path: Path) -> None
         assert trainer.current_epoch == epochs
 
 
+def test_the_best_of_another_metric_is_none(fit: Fit, images: Path, tmp_path: Path) -> None:
+    """No accuracy reaches a loss above 1, so that it would seem to get no better from the first epoch on."""
+    head = {**PHASES[0], "epochs": 1, "lr": 1e-9, "early_stopping": {"patience": 1}}
+    checkpoint = begun(fit, tmp_path, [head], epoch=0)
+    state = torch.load(checkpoint, weights_only=True)["callbacks"]["PhasedFinetuning"]
+    assert state["stopper"]["best_score"] > 1
+    changed = {**head, "epochs": 3, "early_stopping": {"patience": 1, "monitor": "val_accuracy"}}
+    trainer, _ = resume(images, tmp_path, [changed], checkpoint)
+    assert trainer.current_epoch == 3
+
+
+def test_a_phase_that_early_stopping_has_ended_goes_on_without_it(fit: Fit, images: Path, tmp_path: Path) -> None:
+    head, finetune = {**PHASES[0], "epochs": 3}, {**PHASES[1], "epochs": 1}
+    stopping = {**head, "early_stopping": {"patience": 1, "min_delta": 100.0}}
+    checkpoint = begun(fit, tmp_path, [stopping, finetune], epoch=1)
+    for phase, epochs in ((stopping, [23]), (head, [2, 23])):
+        _, rest = resume(images, tmp_path, [phase, finetune], checkpoint)
+        assert [len(epoch["trainable"]) for epoch in rest.epochs] == epochs
+
+
 @pytest.mark.parametrize("patience", [5, None], ids=["early stopping", "without"])
 def test_a_run_that_is_over_goes_on_with_more_epochs(
     fit: Fit, images: Path, tmp_path: Path, patience: int | None

@@ -114,6 +114,14 @@ def test_the_newest_run_is_that_which_saved_last_whenever_its_best_was(tmp_path:
     assert find_checkpoint("last", tmp_path) == tmp_path / "run_2" / "checkpoints" / "last.ckpt"
 
 
+@pytest.mark.parametrize("newest", ["", "run_9", "run_10"])
+def test_the_newest_run_is_the_one_that_saved_last_whatever_its_name(tmp_path: Path, newest: str) -> None:
+    for time, run in enumerate(("", "run_9", "run_10"), start=1000):
+        save(tmp_path / run, best=time, last=time)
+    save(tmp_path / newest, best=2000, last=2000)
+    assert find_checkpoint("best", tmp_path) == tmp_path / newest / "checkpoints" / "best.ckpt"
+
+
 def test_missing_checkpoints_are_errors_not_new_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ckpt_path: no checkpoints/last.ckpt in .* Received: last"):
         find_checkpoint("last", tmp_path)

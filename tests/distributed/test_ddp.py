@@ -97,6 +97,12 @@ def test_two_processes_train_what_one_trains(left: dict[str, Any], precision: st
         assert ours == pytest.approx(theirs, rel=1e-5), "metrics count every sample once"
 
 
+def test_the_images_of_all_devices_are_counted(left: dict[str, Any]) -> None:
+    """In each of a phase's two epochs 21, and with two devices the one that the last batch is padded with."""
+    one, two = ([entry["images"] for entry in left[f"{devices} 64-true"]["history"]] for devices in ("one", "two"))
+    assert (one, two) == ([42, 42], [44, 44])
+
+
 @pytest.mark.parametrize("name", ["stopping", "accumulating"])
 def test_decisions_are_the_same_too(left: dict[str, Any], name: str) -> None:
     one, two = left[f"one {name}"], left[f"two {name}"]

@@ -88,6 +88,7 @@ def run(job: dict[str, Any], out: Path) -> None:
             "seen": steps.seen,
             "computed": steps.computed,
             "results": trainer.callbacks[0].results(),  # type: ignore[attr-defined]
+            "history": trainer.callbacks[0].recorder.history,  # type: ignore[attr-defined]
             "world_size": trainer.world_size,
         }
         torch.save(left, out / f"{job['name']}.pt")
