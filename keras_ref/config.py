@@ -101,6 +101,7 @@ def read_config(
     trainer, keras_block = values.get("trainer") or {}, values.get("keras") or {}
     _check_keys(keras_block, "keras.", ["draws"])
     _check_keys(trainer, "trainer.", [*HARMLESS, *NEUTRAL, *DEVICES, *WATCHING, "max_epochs"])
+    check(trainer.get("default_root_dir") != "", "trainer.default_root_dir", "a folder", "")
     phases = make_phases(values.get("phases") or ())
     data = DataConfig(**_known(values.get("data"), "data.", DataConfig))
     check_trainer(trainer, sum(phase.epochs for phase in phases), data.batch_size_is == "global")

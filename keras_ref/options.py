@@ -100,7 +100,7 @@ class DataConfig:
         check(self.dataset in (None, DATASET), "data.dataset", f"null, or {DATASET}", self.dataset)
         check(not self.dataset_args, "data.dataset_args", "null", self.dataset_args)
         check(self.dataset is None or self.split != "keras", "data.split", "stratified with data.dataset", self.split)
-        named = self.root is None or isinstance(self.root, str)
+        named = self.root is None or (isinstance(self.root, str) and self.root != "")
         check(named, "data.root", "the path of a folder (a number in quotes), or null,", self.root)
         check(
             self.root is not None or self.dataset is not None,

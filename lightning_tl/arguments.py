@@ -100,7 +100,7 @@ class TransferArguments(LightningCLI):
         settings = self.config[command]
         if command == "predict":
             self._take_paths(settings, paths)
-        root = settings.trainer.default_root_dir or DEFAULT_ROOT
+        root = root_of_runs(settings.trainer)
         self.checkpoint = find_info(settings.get("ckpt_path"), root)
         known = dict(self.checkpoint.data)
         if command == "predict" and settings.data.root is not None:  # a folder of images, not the run's data set
@@ -185,6 +185,20 @@ class TransferArguments(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Leave the command line alone: Lightning would let the checkpoint's hyperparameters override it."""
+
+
+def root_of_runs(trainer: Any) -> str:
+    """The folder that a trainer's settings give to runs.
+
+    Raises:
+        InputError: its name is empty.
+    """
+    root = trainer.default_root_dir
+    if root == "":
+        raise InputError(
+            "trainer.default_root_dir: the folder of a run is needed; an unset shell variable gives none. Received: ''."
+        )
+    return DEFAULT_ROOT if root is None else str(root)
 
 
 def _same_path(first: str | None, second: str | None) -> bool:

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_tl import runfolder
-from lightning_tl.arguments import DEFAULT_ROOT, PROGRAM, TransferArguments
+from lightning_tl.arguments import DEFAULT_ROOT, PROGRAM, TransferArguments, root_of_runs
 from lightning_tl.checkpoint import find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
@@ -55,7 +55,7 @@ class TransferCLI(TransferArguments):
         check_strategy_name(trainer.strategy)
         if trainer.barebones:
             raise InputError("trainer.barebones: it forbids the logs and checkpoints of a run. Leave it out.")
-        root = trainer.default_root_dir or DEFAULT_ROOT
+        root = root_of_runs(trainer)
         self._given = root, settings.data.split
         if self.subcommand == "fit" and not settings.phases:
             make_phases([])

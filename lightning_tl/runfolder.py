@@ -93,6 +93,10 @@ def find_checkpoint(name: str | None, root: str | Path) -> Path:
     """
     if name is None:
         raise InputError("ckpt_path: a trained model is needed. Give --ckpt_path RUN/checkpoints/best.ckpt.")
+    if name == "":
+        raise InputError(
+            "ckpt_path: best, last or a checkpoint's path is needed; an unset shell variable gives none. Received: ''."
+        )
     try:
         return _found(name, root)
     except OSError as error:  # a name that is too long, or a folder that nobody may look into

@@ -26,6 +26,20 @@ def test_bad_input_is_one_message_without_traceback(workplace: Path, tmp_path: P
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize("command", ["fit", "test", "predict"])
+@pytest.mark.parametrize("option", ["--data.root", "--trainer.default_root_dir", "--ckpt_path"])
+def test_an_unset_shell_variable_is_no_folder_and_no_checkpoint(
+    workplace: Path, tmp_path: Path, command: str, option: str
+) -> None:
+    """Pathlib takes an empty name for the current folder."""
+    words = ["--data.root", workplace / "images", "--trainer.default_root_dir", tmp_path / "run"]
+    words += ["--config", workplace / "config.yaml"] if command == "fit" else []
+    words += ["--ckpt_path", workplace / "run/checkpoints/last.ckpt"] if command != "fit" else []
+    message = fails(command, *words, option, "", cwd=workplace)
+    assert option.removeprefix("--") in message
+    assert "an unset shell variable gives none. Received: ''." in message
+
+
 def test_a_run_given_as_weights_is_told_how_to_take_them_out(workplace: Path, tmp_path: Path) -> None:
     checkpoint, output = workplace / "run/checkpoints/best.ckpt", tmp_path / "FILE.safetensors"
     args = ("fit", "--config", workplace / "config.yaml", "--data.root", workplace / "images")

@@ -115,6 +115,8 @@ class DataOptions:
     def _check_source(self) -> None:
         if self.dataset is None and self.root is None:
             raise InputError("data.root is missing: the folder that holds one folder of images per class.")
+        if self.root == "":  # which pathlib takes for the current folder
+            raise InputError("data.root: a folder is needed; an unset shell variable gives none. Received: ''.")
         if self.dataset is None and self.dataset_args:
             raise InputError(f"data.dataset_args need data.dataset. Received: {self.dataset_args}.")
         if self.dataset is not None and self.split == "keras":

@@ -10,6 +10,7 @@ from lightning_tl.errors import InputError
     ("arguments", "message"),
     [
         ({"root": None}, "data.root is missing"),
+        ({"root": ""}, r"data.root: a folder is needed; an unset shell variable gives none\. Received: ''\."),
         *(
             ({"image_size": size}, "data.image_size must be a positive integer or")
             for size in (0, [8], [8, -1], True, 1.5)

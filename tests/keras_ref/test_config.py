@@ -173,6 +173,11 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"model": {"backbone_args": {"width_mult": 0.56}}}, "round all channels alike"),
         ({"model": {"backbone_args": {"width_mult": "wide"}}}, "a number as width_mult is needed. Received: 'wide'"),
         ({"data": {}}, "data.root"),
+        (
+            {"data": {"root": ""}},
+            "data.root: the path of a folder (a number in quotes), or null, is needed. Received: ''",
+        ),
+        ({"trainer": {"default_root_dir": ""}}, "trainer.default_root_dir: a folder is needed. Received: ''"),
         ({"data": {"root": 2024}}, "data.root: the path of a folder (a number in quotes), or null, is needed. Rec"),
         ({"data": {"root": "x", "split": "random"}}, "data.split"),
         ({"data": {"root": "x", "split": "keras", "test_fraction": 0.1}}, "data.test_fraction"),
