@@ -12,6 +12,11 @@ IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 """File names taken for images, in any case: those of Keras, and WebP."""
 
 SPLITS = ("train", "val", "test")
+SPLIT_OF = {
+    **{split: split for split in SPLITS},
+    "training": "train", "valid": "val", "validation": "val", "testing": "test",
+}  # fmt: skip
+"""The split that a folder of such a name, in any case, is meant to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,8 @@ def has_split_folders(root: Path) -> bool:
     """Whether root is divided into train and val by its folders.
 
     Raises:
-        InputError: there is a folder train beside nothing but test, or beside valid or validation: a division
-            that we do not know, and no list of classes.
+        InputError: there is a folder train beside nothing but test, or beside valid or validation, or folders like
+            Training that hold folders alone: a division that we do not know, and no list of classes.
     """
     names = set(subfolders(root))
     if "train" in names and names <= {*SPLITS, "valid", "validation"} and "val" not in names:
@@ -68,7 +73,30 @@ def has_split_folders(root: Path) -> bool:
             f"data.root {str(root)!r} has the folder train and beside it {others}, but no val. Name the "
             "validation folder val, or give the folder that holds one folder per class as data.root."
         )
-    return {"train", "val"} <= names
+    divided = {"train", "val"} <= names
+    if not divided:
+        _refuse_other_splits(root, names)
+    return divided
+
+
+def _refuse_other_splits(root: Path, names: Iterable[str]) -> None:
+    """Raise InputError for folders among ``names`` that are called like splits and hold folders, but no image."""
+    alike = sorted(name for name in names if name.lower() in SPLIT_OF and _holds_folders_alone(root / name))
+    if not alike:
+        return
+    renamed = ", ".join(f"{name!r} to {SPLIT_OF[name.lower()]}" for name in alike if name not in SPLITS)
+    raise InputError(
+        f"data.root {str(root)!r} has folders that are named like splits and hold folders, not images: "
+        f"{listed(alike)}. {f'Rename {renamed}. ' * bool(renamed)}"
+        "A root that is divided has train and val, and test if you like, and nothing else; otherwise give the folder "
+        "that holds one folder per class as data.root. A class of such a name needs its images directly in its folder."
+    )
+
+
+def _holds_folders_alone(folder: Path) -> bool:
+    """Whether there are folders in it, and no image beside them."""
+    images = (entry for entry in folder.iterdir() if entry.name.lower().endswith(IMAGE_EXTENSIONS))
+    return bool(subfolders(folder)) and not any(entry.is_file() and not entry.name.startswith(".") for entry in images)
 
 
 def check_root(root: str | Path) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightning_tl.data.folder import Sample, list_images, scan
+from lightning_tl.data.module import ImageFolderDataModule
 from lightning_tl.data.split import keras_split
 from lightning_tl.errors import InputError
 
@@ -45,8 +46,33 @@ def test_split_folders_are_used_as_they_are(tmp_path: Path) -> None:
 
 
 def test_classes_may_be_called_like_splits(tmp_path: Path) -> None:
-    touch(tmp_path, "train/1.jpg", "bus/1.jpg")
-    assert [sample.label for sample in scan(tmp_path)] == ["bus", "train"]
+    """Their images, or some of them, lie directly in their folder."""
+    touch(tmp_path, "train/1.jpg", "train/old/1.jpg", "bus/1.jpg", "Test/1.jpg", "Test/.hidden/1.jpg", "tests/a/1.jpg")
+    assert [sample.label for sample in scan(tmp_path)] == ["Test", "bus", "tests", "train", "train"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "advice"),
+    [
+        (["Training", "Testing"], "'Testing', 'Training'. Rename 'Testing' to test, 'Training' to train. A root that"),
+        (["Train", "Valid", "Test"], "Rename 'Test' to test, 'Train' to train, 'Valid' to val. A root"),
+        (["train", "Val"], "'Val', 'train'. Rename 'Val' to val. A root that is divided has train and val, and test"),
+        (["train", "VALIDATION", "more"], "'VALIDATION', 'train'. Rename 'VALIDATION' to val. A root"),
+        (["val", "test"], "'test', 'val'. A root that is divided"),
+        (["Test"], "'Test'. Rename 'Test' to test. A root"),
+    ],
+)
+@pytest.mark.parametrize("beside", [[], ["daisy/1.jpg", "rose/1.jpg"]], ids=["alone", "beside classes"])
+@pytest.mark.parametrize("split", ["stratified", "keras"])
+def test_splits_by_other_names_are_no_classes(
+    tmp_path: Path, folders: list[str], advice: str, beside: list[str], split: str
+) -> None:
+    touch(tmp_path, *(f"{folder}/{name}/{n}.jpg" for folder in folders for name in ("daisy", "rose") for n in range(5)))
+    touch(tmp_path, *beside)
+    with pytest.raises(InputError, match="named like splits and hold folders, not images: ") as error:
+        _ = ImageFolderDataModule(str(tmp_path), split=split).class_names
+    assert advice in str(error.value)
+    assert "A class of such a name needs its images directly in its folder." in str(error.value)
 
 
 @pytest.mark.parametrize(

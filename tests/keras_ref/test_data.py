@@ -49,6 +49,15 @@ def test_split_folders_are_used_as_they_are(image_folder: Callable[..., Path]) -
     assert source.labels.tolist() == [0, 0, 0, 1, 1, 0, 0, 1]
 
 
+def test_splits_by_other_names_are_refused_in_the_same_words(image_folder: Callable[..., Path]) -> None:
+    root = str(image_folder({f"{split}/{name}": 3 for split in ("Training", "Testing") for name in "ab"}))
+    with pytest.raises(InputError, match="'Training' to train") as mine:
+        open_source(DataConfig(root=root), seed=0)
+    with pytest.raises(ValueError, match="'Training' to train") as others:
+        _ = ImageFolderDataModule(root=root).class_names
+    assert str(mine.value) == str(others.value)
+
+
 def test_a_split_file_is_read_back(image_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = str(image_folder({"a": 4, "b": 4}))
     samples = open_source(DataConfig(root=root, val_fraction=0.5), seed=3).samples
