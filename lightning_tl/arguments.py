@@ -78,7 +78,7 @@ class TransferArguments(LightningCLI):
             default=True,
             help="leave thumbnails, Grad-CAM overlays and augmented samples in the run folder, for its report",
         )
-        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("data.trainable_classes", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size")
         parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)

@@ -151,7 +151,25 @@ class TransferCLI(TransferArguments):
         if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
             with runfolder.writing(self.run_folder):
                 runfolder.check_space(self.run_folder, self.model)
-            _ = self.datamodule.samples  # decoded here, before there are other processes that want them
+        self._tell_data("fit")
+
+    def before_validate(self) -> None:
+        """Tell which images are measured."""
+        self._tell_data("validate")
+
+    def before_test(self) -> None:
+        """Tell which images are measured."""
+        self._tell_data("test")
+
+    def _tell_data(self, stage: str) -> None:
+        """Print it in the first process, which decodes the images before there are others that want them."""
+        if not is_first_process():
+            return
+        self.datamodule.setup(stage)
+        limit = {"validate": "limit_val_batches", "test": "limit_test_batches"}.get(stage)
+        batches = getattr(self.trainer, limit) if limit else 1.0
+        fewer = "" if isinstance(batches, float) and batches == 1 else f" (trainer.{limit}: {batches})"
+        print(printable(self.datamodule.summary(stage)) + fewer, flush=True)
 
     def fit(self, **kwargs: Any) -> None:
         """Train, from the checkpoint if one was given."""

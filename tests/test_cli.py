@@ -64,6 +64,14 @@ def test_the_saved_config_runs_again_and_gives_the_same_numbers_in_a_numbered_fo
     assert first == second
 
 
+def test_fit_tells_what_it_trains_on_and_refuses_to_train_on_what_is_held_out(workplace: Path, tmp_path: Path) -> None:
+    args = ("fit", "--config", workplace / "config.yaml", "--data.root", workplace / "images")
+    done = run(*args, "--trainer.fast_dev_run", "1", cwd=tmp_path)
+    assert done.out.splitlines()[0] == "data: 30 images of 3 classes (blue, green, red): 24 train, 6 val"
+    done = run(*args, "--data.split", "all", "--model.weights", "nowhere.pth", cwd=tmp_path, code=2)
+    assert "data.split: it holds every image out, for validate, test and predict. Received: all" in done.err
+
+
 def test_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
     draw_images(tmp_path / "images")
     short_fit(tmp_path, "--pictures", "false", root="images")

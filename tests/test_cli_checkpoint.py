@@ -53,6 +53,38 @@ def test_predict_takes_no_option_that_it_would_ignore(workplace: Path) -> None:
     assert "return_predictions" in fails(*words, "--return_predictions", "true", cwd=workplace)
 
 
+def test_other_images_are_measured_whole_when_asked_and_what_is_measured_is_told(
+    workplace: Path, tmp_path: Path
+) -> None:
+    draw_images(tmp_path / "others", count=20)
+    words = ("--ckpt_path", workplace / "run/checkpoints/best.ckpt", "--data.root", "others")
+    divided = run("test", *words, cwd=tmp_path)
+    assert divided.out.startswith(
+        "data: 60 images of 3 classes (blue, green, red): 48 train, 12 val\n"
+        "test: the 12 images of split val of others, which has no test split\n"
+    )
+    for command in ("validate", "test"):
+        done = run(command, *words, "--data.split", "all", cwd=tmp_path)
+        lines = ["data: 60 images of 3 classes (blue, green, red): all held out", f"{command}: all 60 images of others"]
+        assert done.out.splitlines()[:2] == lines
+    run("predict", *words, "--data.split", "all", "--trainer.default_root_dir", "predicted", cwd=tmp_path)
+    with (tmp_path / "predicted/predictions.csv").open(newline="") as stream:
+        hits = [row["predicted"] == Path(row["path"]).parent.name for row in csv.DictReader(stream)]
+    assert in_table(done, "test_accuracy") == pytest.approx(sum(hits) / 60)
+    limited = run("test", *words, "--data.split", "all", "--trainer.limit_test_batches", "1", cwd=tmp_path)
+    assert "test: all 60 images of others (trainer.limit_test_batches: 1)\n" in limited.out
+
+
+def test_a_split_file_of_test_images_alone_is_enough_to_test(workplace: Path, tmp_path: Path) -> None:
+    names = [f"{label}/{n:02}.png" for label in ("blue", "green", "red") for n in range(4)]
+    rows = "".join(f"test,{name},{name.split('/')[0]}\n" for name in names)
+    (tmp_path / "only.csv").write_text("split,path,label\n" + rows)
+    words = ("--ckpt_path", workplace / "run/checkpoints/best.ckpt", "--data.root", workplace / "images")
+    done = run("test", *words, "--data.split", "only.csv", cwd=tmp_path)
+    assert f"test: the 12 images of split test of {workplace / 'images'}\n" in done.out
+    assert "leaves split val empty" in fails("validate", *words, "--data.split", "only.csv", cwd=tmp_path)
+
+
 @pytest.mark.parametrize("options", [{"test_fraction": 0.2}, {"split": "keras"}], ids=["stratified", "keras"])
 def test_the_held_out_images_are_those_of_the_run_however_its_root_is_written(
     tmp_path: Path, options: dict[str, Any]

@@ -18,11 +18,12 @@ from lightning_tl.data.decode import ResizeMode
 from lightning_tl.data.folder import Sample, list_images, listed
 from lightning_tl.data.images import SourceImages, decoded_when_needed
 from lightning_tl.data.loader import make_loader
-from lightning_tl.data.options import SPLIT_METHODS, BatchSizeIs, DataOptions
+from lightning_tl.data.options import ALL, BatchSizeIs, DataOptions
 from lightning_tl.data.plain import plain
 from lightning_tl.data.source import Source, open_source
-from lightning_tl.data.split import check_trainable
+from lightning_tl.data.split import check_measurable, check_trainable
 from lightning_tl.data.split_file import write_split
+from lightning_tl.data.summary import data_line, measured_line
 from lightning_tl.errors import InputError
 
 
@@ -41,7 +42,8 @@ class ImageFolderDataModule(LightningDataModule):
         batch_size_is: per_device, so that N devices take steps of N times as many images; or global, divided among
             the devices. Learning rates stay as they are given either way.
         split: stratified; keras, the very files that ``keras.utils.image_dataset_from_directory`` would
-            choose; or the path of a .csv file from an earlier run.
+            choose; the path of a .csv file from an earlier run; or, to validate, test or predict, all: every image
+            is held out, however root is divided.
         val_fraction: of the images for validation, in (0, 1).
         test_fraction: of the images for testing, in [0, 1); 0 tests on the validation images.
         resize: stretch, crop or pad, as Keras does each; see ``resize_image``.
@@ -91,8 +93,8 @@ class ImageFolderDataModule(LightningDataModule):
         self.options = DataOptions(*plain(given))
         # A checkpoint is read from other folders too, where these paths would be none or others.
         root = None if root is None else str(Path(root).absolute())
-        split = self.options.split
-        split = split if split in SPLIT_METHODS else str(Path(split).absolute())
+        file = self.options.split_file
+        split = self.options.split if file is None else str(Path(file).absolute())
         self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal
         self.hparams.update(plain(self.hparams))
         self._bad_images: tuple[BadImage, ...] = ()
@@ -141,7 +143,6 @@ class ImageFolderDataModule(LightningDataModule):
                 f"data.on_bad_image: no image of {listed(lost)} can be decoded, so nothing can be learned of it. "
                 f"Replace the files, or take the folder out of {source.description}."
             )
-        check_trainable(samples, f"{source.description}, without images that cannot be decoded,")
         return samples
 
     @cached_property
@@ -163,6 +164,32 @@ class ImageFolderDataModule(LightningDataModule):
         """Which split ``test_dataloader`` gives: test, or val when there is no test."""
         return "test" if any(sample.split == "test" for sample in self.samples) else "val"
 
+    @property
+    def val_split(self) -> str:
+        """Which split ``val_dataloader`` gives: val; with ``split: all`` test, in which every image is."""
+        return "test" if self.options.split == ALL else "val"
+
+    @property
+    def trainable_classes(self) -> tuple[str, ...]:
+        """As ``class_names``. Raises InputError unless train and val have images, and train of every class."""
+        if self.options.split == ALL:
+            raise InputError(
+                "data.split: it holds every image out, for validate, test and predict. Received: all; to train, give "
+                "stratified, keras or a split file."
+            )
+        check_trainable(self._source.samples, self._source.description)
+        return self.class_names
+
+    def summary(self, stage: str) -> str:
+        """Lines for people on what there is and, for stages validate and test, which images are measured."""
+        undivided = self.options.split == ALL
+        lines = [data_line(self.samples, self.class_names, undivided)]
+        if stage in ("validate", "test"):
+            split, where = self._measured(stage), self.options.dataset or str(self.options.root)
+            count = sum(sample.split == split for sample in self.samples)
+            lines.append(measured_line(stage, count, split, where, undivided))
+        return "\n".join(lines)
+
     def write_split(self, path: str | Path) -> None:
         """Write the split in use to a CSV that ``split`` takes. Raises OSError if it cannot be written."""
         write_split(path, self.samples)
@@ -171,18 +198,25 @@ class ImageFolderDataModule(LightningDataModule):
         """Find the images and decode each once. Raises InputError for what is wrong with them or the batch size.
 
         Args:
-            stage: fit, validate or test; or predict, which needs no classes.
+            stage: fit; validate or test, which need images of the split that they measure alone; or predict, which
+                needs no classes.
         """
         _ = self.device_batch_size
-        _ = self.predict_paths if stage == "predict" else self.samples
+        if stage == "predict":
+            _ = self.predict_paths
+        elif stage == "fit":
+            _ = self.trainable_classes
+            check_trainable(self.samples, f"{self._source.description}, without images that cannot be decoded,")
+        else:
+            check_measurable(self.samples, self._measured(stage), self._source.description)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of train in the order of the epoch."""
         return self._loader(self._dataset("train"), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Item]:
-        """Batches of val in the order of the split file."""
-        return self._loader(self._dataset("val"), shuffle=False)
+        """Batches of ``val_split`` in the order of the split file."""
+        return self._loader(self._dataset(self.val_split), shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Item]:
         """Batches of ``test_split`` in the order of the split file."""
@@ -210,6 +244,10 @@ class ImageFolderDataModule(LightningDataModule):
     @cached_property
     def _images(self) -> SourceImages:
         return SourceImages(self._source, self.options)
+
+    def _measured(self, stage: str) -> str:
+        """The split that validate or test measures."""
+        return self.val_split if stage == "validate" else self.test_split
 
     def _without_bad(self, bad: tuple[BadImage, ...], total: int) -> set[str]:
         """Paths to leave out, as the policy has it."""

@@ -11,6 +11,8 @@ from lightning_tl.data.decode import RESIZE_MODES, ResizeMode
 from lightning_tl.errors import InputError
 
 SPLIT_METHODS = ("stratified", "keras")
+ALL = "all"
+"""As split: every image is held out, for what does not train."""
 
 BatchSizeIs = Literal["per_device", "global"]
 BATCH_SIZES: tuple[BatchSizeIs, ...] = ("per_device", "global")
@@ -86,7 +88,7 @@ class DataOptions:
     @property
     def split_file(self) -> str | None:
         """Path of the split file, when the split is given by one."""
-        return None if self.split in SPLIT_METHODS else self.split
+        return None if self.split in (*SPLIT_METHODS, ALL) else self.split
 
     def _check_fractions(self) -> None:
         for name, value, least in (
@@ -104,7 +106,8 @@ class DataOptions:
     def _check_split(self) -> None:
         if self.split_file and Path(self.split_file).suffix != ".csv":
             raise InputError(
-                f"data.split must be {', '.join(SPLIT_METHODS)} or the path of a .csv file. Received: {self.split!r}."
+                f"data.split must be {', '.join(SPLIT_METHODS)}, {ALL} (which cannot train) or the path of a .csv "
+                f"file. Received: {self.split!r}."
             )
         if self.split == "keras" and self.test_fraction:
             raise InputError(

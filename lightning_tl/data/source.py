@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from lightning_tl.data import torchvision_source
 from lightning_tl.data.check import BadImage, find_bad_images
 from lightning_tl.data.dataset import FileReader
 from lightning_tl.data.folder import Sample, check_root, has_split_folders, scan
-from lightning_tl.data.options import DataOptions
-from lightning_tl.data.split import check_trainable, keras_split, stratified_split
+from lightning_tl.data.options import ALL, DataOptions
+from lightning_tl.data.split import keras_split, stratified_split
 from lightning_tl.data.split_file import read_split
 from lightning_tl.errors import InputError
 
@@ -40,20 +40,20 @@ class Source:
 
 
 def open_source(options: DataOptions) -> Source:
-    """Find and divide the samples; no image is read.
+    """Find and divide the samples; no image is read. Whether there are enough to train is not checked.
 
     Raises:
         InputError: whatever is wrong with the folders, the split file or the data set.
     """
-    source = _open_dataset(options) if options.dataset else _open_folder(options)
-    check_trainable(source.samples, source.description)
-    return source
+    return _open_dataset(options) if options.dataset else _open_folder(options)
 
 
 def _open_folder(options: DataOptions) -> Source:
     root = check_root(options.root or "")
     if options.split_file:
         samples = read_split(options.split_file, root)
+    elif options.split == ALL:
+        samples = _held_out(scan(root))
     elif has_split_folders(root):
         samples = scan(root)
     elif options.split == "keras":
@@ -74,6 +74,8 @@ def _open_dataset(options: DataOptions) -> Source:
     samples = torchvision_source.samples_of(labels, names)
     if options.split_file:
         samples = _chosen(samples, options.split_file)
+    elif options.split == ALL:
+        samples = _held_out(samples)
     elif "val" not in parts:
         samples = _with_val(samples, options)
     return Source(samples, names, reader, _none_bad, None, f"data.dataset {class_path}")
@@ -82,6 +84,11 @@ def _open_dataset(options: DataOptions) -> Source:
 def _none_bad(paths: Sequence[str]) -> tuple[BadImage, ...]:
     """Data sets check their own files, most by checksum: they are not all decoded here."""
     return ()
+
+
+def _held_out(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """Samples of any split, all in test."""
+    return tuple(replace(sample, split="test") for sample in samples)
 
 
 def _with_val(samples: tuple[Sample, ...], options: DataOptions) -> tuple[Sample, ...]:

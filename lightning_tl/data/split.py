@@ -103,6 +103,15 @@ def check_trainable(samples: Sequence[Sample], source: str) -> None:
         raise InputError(f"{source} has a single class, {classes['train'].pop()!r}; classification needs at least two.")
 
 
+def check_measurable(samples: Sequence[Sample], split: str, source: str) -> None:
+    """Raise InputError where no image of ``source``, which the message names, is in the split to be measured."""
+    if not any(sample.split == split for sample in samples):
+        raise InputError(
+            f"{source} leaves split {split} empty, which is to be measured. Give a split file with images in it, or "
+            "set data.split to all to measure every image."
+        )
+
+
 def _shuffled(samples: list[Sample], seed: int) -> list[Sample]:
     """Samples in an order that depends on the seed and their paths alone."""
     by_index = {_path_index(sample.path): sample for sample in samples}
@@ -140,5 +149,6 @@ def _check_none_empty(samples: Sequence[Sample], splits: Sequence[str], fraction
     present = {sample.split for sample in samples}
     if empty := [split for split in splits if split not in present]:
         raise InputError(
-            f"{fractions} of {len(samples)} images leaves split {empty[0]} empty. Change the fraction or add images."
+            f"{fractions} of {len(samples)} images leaves split {empty[0]} empty. Change the fraction or add images; "
+            "validate and test measure all of them with data.split all."
         )

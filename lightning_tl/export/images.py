@@ -14,6 +14,7 @@ from lightning_tl.data import UNKNOWN_LABEL, ImageFolderDataModule, list_images,
 from lightning_tl.data.decode import why_undecodable
 from lightning_tl.data.options import DataOptions
 from lightning_tl.data.source import open_source
+from lightning_tl.data.split import check_trainable
 from lightning_tl.errors import InputError
 from lightning_tl.export.origin import Origin
 
@@ -117,6 +118,7 @@ def _options(origin: Origin, size: tuple[int, int], root: str | None) -> DataOpt
 
 def _by_split(origin: Origin, options: DataOptions, advice: str) -> dict[str, Images]:
     source, names = open_source(options), origin.checkpoint.class_names
+    check_trainable(source.samples, source.description)
     if set(source.class_names) != set(names):
         raise InputError(f"the data has other classes than the checkpoint, among them {_differing(source, names)}.")
     file = source.read if source.root is None else partial(_read_file, source.root, advice)

@@ -108,6 +108,35 @@ def test_without_test_split_val_is_tested(root: Path) -> None:
     assert module(root, test_fraction=0.2).test_split == "test"
 
 
+@pytest.mark.parametrize("divided", [False, True])
+def test_all_images_are_held_out_however_they_lie(image_folder: Factory, divided: bool) -> None:
+    places = [f"{split}/" for split in ("train", "val", "test")] if divided else [""]
+    root = image_folder({place + name: 3 for place in places for name in ("ants", "bees")})
+    data = module(root, split="all")
+    for loader, stage in ((data.val_dataloader, "validate"), (data.test_dataloader, "test")):
+        data.setup(stage)
+        assert flat([batch["index"].tolist() for batch in loader()]) == list(range(len(list(root.rglob("*.*")))))
+    with pytest.raises(InputError, match=r"data.split: it holds every image out.* Received: all; to train, give strat"):
+        data.setup("fit")
+
+
+def test_a_split_file_needs_what_is_asked_for_alone(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    file.write_text("split,path,label\ntest,ants/000.jpg,ants\ntest,bees/000.jpg,bees\n")
+    data = module(root, split=str(file))
+    data.setup("test")
+    assert [batch["index"].tolist() for batch in data.test_dataloader()] == [[0, 1]]
+    with pytest.raises(InputError, match=r"split\.csv' leaves split val empty, which is to be measured\. Give a split"):
+        data.setup("validate")
+    with pytest.raises(InputError, match=r"split\.csv' leaves split train empty\. Both train and val need images"):
+        data.setup("fit")
+    with pytest.raises(InputError, match="leaves split train empty"):
+        _ = data.trainable_classes
+    file.write_text(file.read_text().replace("test,", "train,"))
+    with pytest.raises(InputError, match="leaves split val empty, which is to be measured"):
+        module(root, split=str(file)).setup("test")
+
+
 @pytest.mark.parametrize("split", ["stratified", "keras"])
 def test_a_written_split_can_be_given_back(root: Path, tmp_path: Path, split: str) -> None:
     first = module(root, split=split, seed=5)
@@ -157,6 +186,12 @@ def test_a_torchvision_dataset(tmp_path: Path) -> None:
     labels = {sample.path: sample.label for sample in data.samples}
     items = torch.utils.data.ConcatDataset([data._source.read.parts["train"]])  # type: ignore[attr-defined]
     assert all(labels[f"train/{n}"] == str(label) for n, (_, label) in enumerate(items))  # type: ignore[arg-type]
+
+
+def test_all_of_a_torchvision_dataset() -> None:
+    data = fake(split="all")
+    assert len(data.predict_paths) == len(data.samples) == 30
+    assert {sample.split for sample in data.samples} == {data.test_split} == {data.val_split} == {"test"}
 
 
 def test_split_file_of_a_torchvision_dataset(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from lightning_tl.errors import InputError
         ),
         (
             {"split": "random"},
-            "data.split must be stratified, keras or the path of a .csv file. Received: 'random'",
+            r"data.split must be stratified, keras, all \(which cannot train\) or the path of a .csv file.*'random'",
         ),
         ({"split": "keras", "test_fraction": 0.1}, "data.split keras knows train and val only"),
         ({"resize": "fit"}, "data.resize must be one of stretch, crop, pad. Received: 'fit'"),
