@@ -2,29 +2,30 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import lightning
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from lightning_tl import runfolder
 from lightning_tl.checkpoint import CheckpointInfo, find_info
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
-from lightning_tl.data.options import SPLIT_METHODS
 from lightning_tl.errors import InputError
 from lightning_tl.option_errors import check_lists_whole, refusal
 from lightning_tl.phase import Phase
 from lightning_tl.predict.inputs import PathStream
 from lightning_tl.predict.request import Request, add_request, check_no_request, check_root_absent, make_request
 from lightning_tl.predict.words import divide_words
+from lightning_tl.split_of_run import FRACTIONS, keep_fractions, keep_split
 
 DEFAULT_ROOT = "runs"
 PROGRAM = "lightning-tl"
 
 PIXEL_SETTINGS = ("image_size", "resize", "antialias")
 """Data settings of a checkpoint that new images need."""
+
+DIVISION = ("split", *FRACTIONS)
+"""Data settings that say which images are held out."""
 
 FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
 """Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
@@ -164,24 +165,12 @@ class TransferArguments(LightningCLI):
         self.paths = PathStream(paths, self.request.null)
 
     def _use_split_of_run(self, data: Any) -> None:
-        """Keep to the images that the run trained on and held out, unless another split file or root is asked for.
-
-        Raises:
-            InputError: the same images are to be divided by another method.
-        """
+        """Keep to the images that the run trained on and held out, unless another split file or root is asked for."""
         assert self.checkpoint is not None
-        run, command = self.checkpoint.data, self.config["subcommand"]
-        split = runfolder.run_folder_of(self.checkpoint.path) / "split.csv"
-        if not split.is_file() or not _same_path(data.root, run.get("root")):
-            return
-        method, default = run.get("split"), self._subcommand_parsers[command].get_default("data.split")
-        if method in SPLIT_METHODS and data.split in SPLIT_METHODS and data.split not in (method, default):
-            raise InputError(
-                f"data.split: the run has divided these images by {method} and keeps to that. Received: {data.split}; "
-                "leave it out, or give a split file."
-            )
-        if data.split in (*SPLIT_METHODS, method):
-            data.split = str(split)
+        command = self.config["subcommand"]
+        defaults = {name: self._subcommand_parsers[command].get_default(f"data.{name}") for name in DIVISION}
+        if keep_split(self.checkpoint, data, defaults["split"]) and command == "fit":
+            keep_fractions(self.checkpoint, data, defaults)
 
     def _parse_ckpt_path(self) -> None:
         """Leave the command line alone: Lightning would let the checkpoint's hyperparameters override it."""
@@ -199,13 +188,6 @@ def root_of_runs(trainer: Any) -> str:
             "trainer.default_root_dir: the folder of a run is needed; an unset shell variable gives none. Received: ''."
         )
     return DEFAULT_ROOT if root is None else str(root)
-
-
-def _same_path(first: str | None, second: str | None) -> bool:
-    """Whether both name one place, however they are written; or both none."""
-    if first is None or second is None:
-        return first is second
-    return Path(first).resolve() == Path(second).resolve()
 
 
 def _seed(value: bool | int) -> int:

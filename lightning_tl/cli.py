@@ -17,6 +17,7 @@ from lightning_tl.arguments import DEFAULT_ROOT, PROGRAM, TransferArguments, roo
 from lightning_tl.checkpoint import find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data.options import SPLIT_METHODS
 from lightning_tl.devices import check_strategy_name
 from lightning_tl.errors import InputError, printable
 from lightning_tl.finish import finish_fit, finish_predict
@@ -63,6 +64,9 @@ class TransferCLI(TransferArguments):
             self.checkpoint = find_info(settings.ckpt_path, root)
             settings.ckpt_path = None  # config.yaml runs the whole run again
             self._use_split_of_run(settings.data)
+            method = self.checkpoint.data.get("split")
+            if settings.data.split != self._given[1] and method in SPLIT_METHODS:
+                self._given = root, method
         without = self.subcommand in ("validate", "test") or self.paths is not None
         if trainer.fast_dev_run or without or not is_first_process():
             self.run_folder = Path(root)  # of other ranks: until the first has told them its choice

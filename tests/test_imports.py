@@ -19,7 +19,8 @@ ORDER = (
     "stage_metrics", "feature_cache", "resuming", "same_run", "batch_checks", "steps", "classifier", "devices",
     "recorder", "plan", "stopping", "best_weights", "trainer_checks", "phases", "progress", "sigterm", "runfolder",
     "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures",
-    "finish", "predict", "report", "export", "arguments", "cli", "completion", "kept_help", "command",
+    "finish", "predict", "report", "export", "split_of_run", "arguments", "cli", "completion", "kept_help",
+    "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent

@@ -86,10 +86,11 @@ def _check_unique(path: str | Path, samples: Sequence[Sample]) -> None:
 
 def _check_exist(path: str | Path, samples: Sequence[Sample], root: Path) -> None:
     if missing := [sample.path for sample in samples if not (root / sample.path).is_file()]:
-        advice = "Give the root that the file was made for."
+        advice = "Give the root that the file was made for;"
         if len(missing) < len(samples):
-            advice = "Put them back under these names, or give a copy of the file without their rows as data.split."
+            advice = "Put them back under these names, or give a copy of the file without their rows as data.split;"
         raise InputError(
             f"Split file {str(path)!r} lists {len(missing)} of {len(samples)} images that do not exist under "
-            f"data.root {str(root)!r}: {listed(missing)}. {advice}"
+            f"data.root {str(root)!r}: {listed(missing)}. {advice} "
+            "validate and test measure every image of the root with data.split all."
         )

@@ -1,0 +1,105 @@
+"""Which images a command on a checkpoint takes for trained on and which for held out: as its run did."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning_tl.checkpoint import CheckpointInfo
+from lightning_tl.data.folder import check_root, has_split_folders
+from lightning_tl.data.options import SPLIT_METHODS
+from lightning_tl.data.split_file import read_split
+from lightning_tl.errors import InputError
+from lightning_tl.runfolder import run_folder_of
+
+FRACTIONS = ("val_fraction", "test_fraction")
+
+
+def keep_split(checkpoint: CheckpointInfo, data: Any, default: str) -> bool:
+    """Set ``data.split`` to the split.csv of the run, unless another split file or other images are asked for.
+
+    Args:
+        checkpoint: of the run.
+        data: the settings, of which ``split`` may be changed.
+        default: of ``data.split`` where the command was not given one.
+
+    Returns:
+        Whether the run's split is kept.
+
+    Raises:
+        InputError: the run's images are to be divided by another method, or are there in part.
+    """
+    method, file = checkpoint.data.get("split"), run_folder_of(checkpoint.path) / "split.csv"
+    if not file.is_file() or not _is_meant(checkpoint, file, data, default):
+        return False
+    if method in SPLIT_METHODS and data.split in SPLIT_METHODS and data.split not in (method, default):
+        raise InputError(
+            f"data.split: the run has divided these images by {method} and keeps to that. Received: {data.split}; "
+            "leave it out, or give a split file."
+        )
+    if data.split in (*SPLIT_METHODS, method):
+        data.split = str(file)
+    return bool(data.split == str(file))
+
+
+def keep_fractions(checkpoint: CheckpointInfo, data: Any, defaults: Any) -> None:
+    """Set the fractions to those that the run was divided by, which a config that is written then tells.
+
+    Args:
+        checkpoint: of the run, whose split is kept.
+        data: the settings.
+        defaults: those of a command that was given none.
+
+    Raises:
+        InputError: another fraction was asked for.
+    """
+    for name in FRACTIONS:
+        known = checkpoint.data.get(name)
+        if known is None:
+            continue
+        if data[name] not in (known, defaults[name]):
+            raise InputError(
+                f"data.{name}: the run has divided these images with {known} and keeps to that. Received: "
+                f"{data[name]}; give {known}, or a split file as data.split."
+            )
+        data[name] = known
+
+
+def _is_meant(checkpoint: CheckpointInfo, file: Path, data: Any, default: str) -> bool:
+    """Whether the run's split is that of the images asked for."""
+    method = checkpoint.data.get("split")
+    if _same_path(data.root, checkpoint.data.get("root")):
+        return True
+    unknown = method not in SPLIT_METHODS  # of a run that was resumed, whose checkpoints name its split.csv instead
+    if data.split not in ((method, *SPLIT_METHODS) if unknown else (method, default)):
+        return False
+    if method in (None, "stratified"):  # which goes by each file: of more of them, hardly any is on another side
+        return False
+    if unknown and data.split == method:
+        return not Path(method).is_file()
+    return data.dataset is None and _are_below(file, data.root)
+
+
+def _are_below(file: Path, root: str | None) -> bool:
+    """Whether the images of a split file lie below a root, which has no division of its own.
+
+    Raises:
+        InputError: some do.
+    """
+    folder = check_root(root or "")
+    if has_split_folders(folder):
+        return False
+    samples = read_split(file, root=None)
+    found = sum((folder / sample.path).is_file() for sample in samples)
+    if 0 < found < len(samples):
+        raise InputError(
+            f"data.root: {found} of the {len(samples)} images that the run was trained on or held out are there, and "
+            f"dividing it anew could hold out images that were trained on. Received: {str(root)!r}; put the others "
+            "back, or give a split file as data.split, or all to measure every image."
+        )
+    return found > 0
+
+
+def _same_path(first: str | None, second: str | None) -> bool:
+    """Whether both name one place, however they are written; or both none."""
+    if first is None or second is None:
+        return first is second
+    return Path(first).resolve() == Path(second).resolve()
