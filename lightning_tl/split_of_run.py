@@ -1,11 +1,12 @@
 """Which images a command on a checkpoint takes for trained on and which for held out: as its run did."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from lightning_tl.checkpoint import CheckpointInfo
 from lightning_tl.data.folder import check_root, has_split_folders
-from lightning_tl.data.options import SPLIT_METHODS
+from lightning_tl.data.options import ALL, SPLIT_METHODS
 from lightning_tl.data.split_file import read_split
 from lightning_tl.errors import InputError
 from lightning_tl.runfolder import run_folder_of
@@ -15,6 +16,8 @@ FRACTIONS = ("val_fraction", "test_fraction")
 
 def keep_split(checkpoint: CheckpointInfo, data: Any, default: str) -> bool:
     """Set ``data.split`` to the split.csv of the run, unless another split file or other images are asked for.
+
+    Where all images are to be measured, it warns of those among them that the run was trained on.
 
     Args:
         checkpoint: of the run.
@@ -28,6 +31,12 @@ def keep_split(checkpoint: CheckpointInfo, data: Any, default: str) -> bool:
         InputError: the run's images are to be divided by another method, or are there in part.
     """
     method, file = checkpoint.data.get("split"), run_folder_of(checkpoint.path) / "split.csv"
+    if data.split == ALL and file.is_file() and (trained := _trained(checkpoint, file, data)):
+        warnings.warn(
+            f"data.split: all: the run was trained on {trained} of these images, and knows them. Leave it out to "
+            "measure those that were held out.",
+            stacklevel=2,
+        )
     if not file.is_file() or not _is_meant(checkpoint, file, data, default):
         return False
     if method in SPLIT_METHODS and data.split in SPLIT_METHODS and data.split not in (method, default):
@@ -61,6 +70,14 @@ def keep_fractions(checkpoint: CheckpointInfo, data: Any, defaults: Any) -> None
                 f"{data[name]}; give {known}, or a split file as data.split."
             )
         data[name] = known
+
+
+def _trained(checkpoint: CheckpointInfo, file: Path, data: Any) -> int:
+    """How many images the run was trained on, where those asked for are of its own root or data set."""
+    run = checkpoint.data
+    if data.dataset != run.get("dataset") or not _same_path(data.root, run.get("root")):
+        return 0
+    return sum(sample.split == "train" for sample in read_split(file, root=None))
 
 
 def _is_meant(checkpoint: CheckpointInfo, file: Path, data: Any, default: str) -> bool:

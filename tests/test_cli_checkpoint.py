@@ -65,7 +65,7 @@ def test_other_images_are_measured_whole_when_asked_and_what_is_measured_is_told
     )
     for command in ("validate", "test"):
         done = run(command, *words, "--data.split", "all", cwd=tmp_path)
-        lines = ["data: 60 images of 3 classes (blue, green, red): all held out", f"{command}: all 60 images of others"]
+        lines = ["data: 60 images of 3 classes (blue, green, red): not divided", f"{command}: all 60 images of others"]
         assert done.out.splitlines()[:2] == lines
     run("predict", *words, "--data.split", "all", "--trainer.default_root_dir", "predicted", cwd=tmp_path)
     with (tmp_path / "predicted/predictions.csv").open(newline="") as stream:

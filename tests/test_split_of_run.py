@@ -45,6 +45,12 @@ def test_moved_images_with_new_ones_among_them_are_divided_as_before(divided_by_
     assert f"test: all 60 images of {moved}\n" in everything.out
 
 
+def test_measuring_what_was_trained_on_is_told(divided_by_keras: Path) -> None:
+    own = words("test", divided_by_keras, divided_by_keras / "images")
+    with pytest.warns(UserWarning, match=r"data.split: all: the run was trained on 21 of these images, and knows them"):
+        run(*own, "--data.split", "all", cwd=divided_by_keras)
+
+
 def test_a_part_of_the_images_of_the_run_is_not_divided_anew(divided_by_keras: Path, moved: Path) -> None:
     (moved / "red/07.png").unlink()
     message = fails(*words("test", divided_by_keras, moved), cwd=moved.parent)

@@ -10,11 +10,11 @@ NAMED = 5
 
 
 def data_line(samples: Sequence[Sample], names: Sequence[str], undivided: bool = False) -> str:
-    """How many images of which classes there are, and how they are divided unless all are held out."""
+    """How many images of which classes there are, and how they are divided, if they are."""
     shown = [*map(_plain, names[:NAMED]), *["..."] * (len(names) > NAMED)]
     counts = Counter(sample.split for sample in samples)
     divided = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
-    parts = "all held out" if undivided else divided
+    parts = "not divided" if undivided else divided
     return f"data: {_images(len(samples))} of {len(names)} classes ({', '.join(shown)}): {parts}"
 
 

@@ -45,5 +45,5 @@ def test_what_is_measured(image_folder: Factory, stage: str, options: dict, line
     root = image_folder({"ants": 10, "bees": 10})
     first, second = module(root, **options).summary(stage).splitlines()
     assert first.startswith("data: 20 images of 2 classes (ants, bees): ")
-    assert first.endswith(": all held out") == (options == {"split": "all"})
+    assert first.endswith(": not divided") == (options == {"split": "all"})
     assert second == line.format(root)
