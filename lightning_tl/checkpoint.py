@@ -14,6 +14,7 @@ import torchvision
 
 from lightning_tl.errors import InputError
 from lightning_tl.runfolder import LAST, PREVIOUS, find_checkpoint
+from lightning_tl.same_run import check_classes
 
 DATA_SETTINGS = (
     "root", "dataset", "dataset_args", "split", "val_fraction", "test_fraction", "seed", "image_size", "resize",
@@ -55,11 +56,7 @@ class CheckpointInfo:
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Raise InputError unless the data's classes are the checkpoint's."""
-        if tuple(names) != self.class_names:
-            raise InputError(
-                f"ckpt_path: the checkpoint knows the classes {', '.join(self.class_names)}; the data has "
-                f"{', '.join(names)}. Use data with the same class folders; predict needs none."
-            )
+        check_classes("ckpt_path: the checkpoint", self.class_names, names)
 
 
 def read_info(path: Path) -> CheckpointInfo:

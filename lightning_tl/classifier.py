@@ -15,7 +15,7 @@ from lightning_tl.batch_checks import BatchChecks
 from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.data.loader import attach_loader
-from lightning_tl.data.module import ImageFolderDataModule
+from lightning_tl.data.module import ImageFolderDataModule, module_in_use
 from lightning_tl.data.plain import plain
 from lightning_tl.errors import InputError
 from lightning_tl.feature_cache import FeatureCache
@@ -27,7 +27,7 @@ from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
 from lightning_tl.resuming import begins_inside_an_epoch
-from lightning_tl.same_run import check_network, check_run
+from lightning_tl.same_run import check_classes, check_network, check_run
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.steps import STAGES, Batch, Steps
@@ -178,12 +178,9 @@ class TransferClassifier(Steps):
         Raises:
             InputError: an ``ImageFolderDataModule`` of other classes.
         """
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
-        if isinstance(data, ImageFolderDataModule) and stage != "predict" and data.class_names != self.class_names:
-            raise InputError(
-                f"class_names: the model knows the classes {', '.join(self.class_names)}; the data has "
-                f"{', '.join(data.class_names)}. Use data with the same class folders; predict needs none."
-            )
+        data = module_in_use(self.trainer)
+        if isinstance(data, ImageFolderDataModule) and stage != "predict":
+            check_classes("class_names: the model", self.class_names, data.class_names)
         self._checks.begin()
         warn_if_emulated(self.trainer)
         if stage == "fit":
@@ -252,7 +249,7 @@ class TransferClassifier(Steps):
         self._checks.require_size(batch["image"], self.backbone.image_size)
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Warn of images of another size, as where other settings are given beside a checkpoint."""
+        """Warn of images of another size, as where a checkpoint is given other settings; refuse them in a fit."""
         look = self._checks.require_size if self.trainer.state.fn == "fit" else self._checks.compare_size
         look(batch["image"], self.backbone.image_size)
 
@@ -287,15 +284,10 @@ class TransferClassifier(Steps):
         """Refuse a checkpoint of other classes, or of another network or run, before its tensors are compared."""
         self._restored_metrics = checkpoint.get("train_metrics", [])
         hparams = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
-        theirs = tuple(hparams.get("class_names", self.class_names))
-        if theirs != self.class_names:
-            raise InputError(
-                f"ckpt_path: the checkpoint knows the classes {', '.join(theirs)}; the data has "
-                f"{', '.join(self.class_names)}. Use data with the same class folders, or train anew."
-            )
+        check_classes("ckpt_path: the checkpoint", hparams.get("class_names", self.class_names), self.class_names)
         check_network(hparams, self.hparams)
         if self._trainer is not None and self.trainer.state.fn == "fit":
-            data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
+            data = module_in_use(self.trainer)
             theirs_of_data = checkpoint.get("datamodule_hyper_parameters", {})
             check_run(hparams, self.hparams, theirs_of_data, {} if data is None else data.hparams)
         if "weights_record" in hparams:

@@ -7,7 +7,7 @@ import lightning
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data.module import ImageFolderDataModule, module_in_use
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase
 
@@ -62,7 +62,7 @@ def settle_rates(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     devices = trainer.world_size
     if devices == 1:
         return
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning at run time
+    data = module_in_use(trainer)
     fixed = isinstance(data, ImageFolderDataModule) and data.options.batch_size_is == "global"
     scaled = [phase.name for phase in phases if phase.scale_lr != "none"]
     if fixed and scaled:

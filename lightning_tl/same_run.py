@@ -1,7 +1,7 @@
 """What a checkpoint and the run that takes it up must have in common."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_tl.errors import InputError
@@ -15,6 +15,15 @@ PIXELS = ("resize", "antialias")
 TRAINING = ("dropout", "augment", "fused", "class_weights", "label_smoothing")
 """Those that may change, but seldom do so on purpose."""
 ADVICE = "give the run's own arguments: its config.yaml has them all (--config RUN/config.yaml)."
+
+
+def check_classes(whose: str, known: Sequence[str], given: Sequence[str]) -> None:
+    """Raise InputError, whose message begins with ``whose``, unless the data's classes are those that are known."""
+    if tuple(given) != tuple(known):
+        raise InputError(
+            f"{whose} knows the classes {', '.join(known)}; the data has {', '.join(given)}. Use data with the same "
+            "class folders; predict needs none."
+        )
 
 
 def check_network(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

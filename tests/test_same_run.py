@@ -78,6 +78,7 @@ def test_weights_are_tested_in_their_own_network_with_their_own_classes(images: 
         ):
             act(make_model(data), other)
     trainer.predict(make_model(data), other)
+    trainer.test(make_model(data), data.test_dataloader(), verbose=False)  # whatever module an earlier call had
 
 
 def test_a_model_that_was_frozen_trains_its_head(images: Path, checkpoint: str) -> None:

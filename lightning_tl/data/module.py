@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -25,6 +26,12 @@ from lightning_tl.data.split import check_measurable, check_trainable
 from lightning_tl.data.split_file import write_split
 from lightning_tl.data.summary import data_line, measured_line
 from lightning_tl.errors import InputError
+
+
+def module_in_use(trainer: lightning.Trainer) -> LightningDataModule | None:
+    """The data module of the present call, if it was given one; ``trainer.datamodule`` may be that of an earlier."""
+    module: LightningDataModule | None = getattr(trainer._data_connector._datahook_selector, "datamodule", None)
+    return module
 
 
 class ImageFolderDataModule(LightningDataModule):
