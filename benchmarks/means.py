@@ -34,6 +34,7 @@ class Means(NamedTuple):
 
 NO_AUGMENTATION = {"augment": ()}
 NO_GRAPH = {"no_graph": True}
+STEPS_APART = {"steps_apart": True}
 PLAIN_LAYOUT = {**NO_GRAPH, "plain_layout": True}
 BY_ITSELF = {**PLAIN_LAYOUT, "norms_apart": True}
 EVERYWHERE = ("cpu", "gpu")
@@ -42,8 +43,15 @@ MEANS = (
     Means("channels last", "resident", {"channels_last": False}, on=EVERYWHERE),
     Means("freed memory kept for the next step", "resident", {"keep_memory": False}),
     Means("frozen layers as one graph of oneDNN's", "resident", NO_GRAPH),
-    Means("frozen layers as one CUDA graph", "resident", NO_GRAPH, on=("gpu",)),
-    Means("augmentation and draws of dropout as CUDA graphs", "resident", {"unrecorded": True}, on=("gpu",)),
+    Means("training steps as one CUDA graph", "resident", STEPS_APART, on=("gpu",)),
+    Means(
+        "without that: frozen layers as one CUDA graph",
+        "resident",
+        {**STEPS_APART, **NO_GRAPH},
+        STEPS_APART,  # which has frozen layers in it
+        on=("gpu",),
+    ),
+    Means("these, augmentation and draws of dropout as CUDA graphs", "resident", {"unrecorded": True}, on=("gpu",)),
     Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}, on=EVERYWHERE),
     Means(

@@ -30,6 +30,7 @@ from lightning_tl.resuming import begins_inside_an_epoch
 from lightning_tl.same_run import check_classes, check_network, check_run
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
+from lightning_tl.step_graph import StepGraph
 from lightning_tl.steps import STAGES, Batch, Steps
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
@@ -161,6 +162,7 @@ class TransferClassifier(Steps):
             }
         )
         self.save_hyperparameters(arguments)
+        self._step_graph = StepGraph()
         self.set_phase(HEAD_ONLY)
         self._restored_metrics: list[dict[str, Tensor]] = []
         self._checks = BatchChecks()
@@ -194,8 +196,9 @@ class TransferClassifier(Steps):
         return [] if self._compiler_ctx is None else [_NoLongerUpToDate()]
 
     def teardown(self, stage: str) -> None:
-        """Features of a run that is over are no more needed, and nothing folds before each batch."""
+        """Features and graphs of a run that is over are no more needed, and nothing folds before each batch."""
         mark_up_to_date(False)
+        self._step_graph.clear()
         self._forget_features()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -211,6 +214,12 @@ class TransferClassifier(Steps):
         with self.backbone.without_graph():
             return self._caches[stage].features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
 
+    def state_of_step(self, batch: Batch) -> tuple[list[Any], list[Any]] | None:
+        """See ``Steps``; steps that others have changed, compiled ones and those on kept features are not recorded."""
+        if self.cache_features or self._compiled is not None or _is_changed(self):
+            return None
+        return self.backbone.fold(), [self.dropout.rate, self.label_smoothing, self.class_weights.data_ptr()]
+
     def set_phase(self, phase: Phase) -> list[str]:
         """Freeze and unfreeze as ``phase`` says and keep it for ``configure_optimizers``.
 
@@ -218,6 +227,7 @@ class TransferClassifier(Steps):
             The names of the backbone's trainable tensors.
         """
         self.phase = phase
+        self._step_graph.clear()
         self._forget_features()
         self.head.requires_grad_(True)  # after ``freeze()``
         return self.backbone.unfreeze_last(phase.unfreeze_last)
@@ -308,3 +318,11 @@ class TransferClassifier(Steps):
     def _forget_features(self) -> None:
         for cache in self._caches.values():
             cache.clear()
+
+
+def _is_changed(model: TransferClassifier) -> bool:
+    """Whether a subclass, or somebody who put a part in the place of another, computes training's loss otherwise."""
+    ours = (type(model.backbone), type(model.dropout), type(model.head)) == (Backbone, Dropout, nn.Linear)
+    names = ("features_of", "classify", "_learn", "_loss", "_features")
+    kept = all(getattr(type(model), name) is getattr(TransferClassifier, name) for name in names)
+    return not (ours and kept and model.__dict__.keys().isdisjoint(names))

@@ -27,15 +27,15 @@ def uniforms(key: int | Tensor, index: Tensor, count: int) -> Tensor:
     """Uniform numbers in [0, 1), multiples of 2**-24, so the same in float32 and float64.
 
     Args:
-        key: from ``stream_key``, an int or a zero-dimensional int64 tensor.
+        key: from ``stream_key``, an int or an int64 tensor, of shape () or, for several streams, (streams, 1).
         index: sample indices, int64, shape (batch,).
         count: numbers per sample.
 
     Returns:
-        float32, shape (batch, count), on the device of ``index``.
+        float32, shape (batch, count) or (streams, batch, count), on the device of ``index``.
     """
     draw = torch.arange(count, device=index.device)
-    bits = _fold(_fold(key, index)[:, None], draw)
+    bits = _fold(_fold(key, index)[..., None], draw)
     return _shift(bits, 40).to(torch.float32) * 2.0**-24
 
 

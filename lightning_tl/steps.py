@@ -1,17 +1,20 @@
 """What a classifier does with a batch: loss, metrics and predictions, exact on any number of ranks."""
 
 from abc import abstractmethod
-from typing import cast
+from typing import Any, cast
 
 import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_tl import draws, step_graph
+from lightning_tl.backbone import Backbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.head import Dropout, weighted_loss
 from lightning_tl.ranks import gather, sum_over_ranks
 from lightning_tl.stage_metrics import StageMetrics
+from lightning_tl.step_graph import StepGraph
 
 Batch = dict[str, Tensor]
 """``image`` uint8 (batch, 3, height, width), ``label`` int64 (batch,), ``index`` int64 (batch,)."""
@@ -23,6 +26,7 @@ class Steps(lightning.LightningModule):
     """Steps of training, validation, testing and prediction.
 
     Attributes:
+        backbone: from images to features.
         dropout: before the head.
         head: from features to logits.
         class_weights: of the training loss, (classes,).
@@ -32,6 +36,7 @@ class Steps(lightning.LightningModule):
         padded: whether the batch at hand may have padding; known before it is on its device, which need not be asked.
     """
 
+    backbone: Backbone
     dropout: Dropout
     head: nn.Linear
     class_weights: Tensor
@@ -39,6 +44,7 @@ class Steps(lightning.LightningModule):
     metrics: nn.ModuleDict
     seed: int
     padded = True
+    _step_graph: StepGraph
 
     def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
@@ -50,12 +56,12 @@ class Steps(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
-        features = self.features_of("train", batch)
-        uniforms = self.dropout.draw(batch["index"], features.shape[1], self.seed, self.current_epoch)
-        logits = self.classify(features, uniforms)
+        recorded = self._by_a_graph(batch)
+        if recorded is not None:
+            return recorded
         keep = self._keep(batch)
-        loss = self._loss(logits, batch["label"], self.class_weights, keep)
-        self._log("train", logits, batch["label"], loss, keep)
+        loss, logits = self._learn(batch, keep)
+        self._update("train", logits, batch["label"], loss, keep)
         return loss if keep is None else self._share_of_global(loss, keep)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -83,10 +89,53 @@ class Steps(lightning.LightningModule):
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
 
+    def state_of_step(self, batch: Batch) -> tuple[list[Any], list[Any]] | None:
+        """What a step of training on the batch depends on besides what it is given: see ``StepGraph``.
+
+        Returns:
+            The fingerprint and the settings; None where a step cannot be recorded.
+        """
+        return None
+
+    def _by_a_graph(self, batch: Batch) -> Tensor | None:
+        """As ``training_step``, on one GPU, see ``StepGraph``; None where there is no graph of it."""
+        if torch.compiler.is_compiling() or self._keep(batch) is not None or not step_graph.offered(batch["image"]):
+            return None
+        state = self.state_of_step(batch)
+        if state is None:
+            return None
+        metrics = self._metrics_of("train")
+
+        def step(image: Tensor, label: Tensor, index: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
+            with self.backbone.without_graph():
+                loss, logits = self._learn({"image": image, "label": label, "index": index}, None, keys[0])
+            return (loss, *metrics.sums_of(logits, label, loss))
+
+        inputs = [batch[name] for name in ("image", "label", "index")]
+        key = draws.stream_key(self.seed, draws.DROPOUT, self.current_epoch)
+        found = self._step_graph(step, inputs, key, (self.backbone, self.dropout, self.head), *state)
+        if found is None:
+            return None
+        loss, *sums = found
+        metrics.add(sums)
+        self._log("train")
+        return loss
+
+    def _learn(self, batch: Batch, keep: Tensor | None, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Loss of training, a scalar, and logits, (batch, classes); ``key`` is that of dropout, if it is known."""
+        features = self.features_of("train", batch)
+        index, count = batch["index"], features.shape[1]
+        if key is None:
+            uniforms = self.dropout.draw(index, count, self.seed, self.current_epoch)
+        else:
+            uniforms = draws.uniforms(key, index, count)
+        logits = self.classify(features, uniforms)
+        return self._loss(logits, batch["label"], self.class_weights, keep), logits
+
     def _evaluate(self, stage: str, batch: Batch) -> None:
         logits = self.classify(self.features_of(stage, batch))
         keep = self._keep(batch)
-        self._log(stage, logits, batch["label"], self._loss(logits, batch["label"], None, keep), keep)
+        self._update(stage, logits, batch["label"], self._loss(logits, batch["label"], None, keep), keep)
 
     def _loss(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None, keep: Tensor | None) -> Tensor:
         """Mean over the samples of this rank that count."""
@@ -104,12 +153,16 @@ class Steps(lightning.LightningModule):
         return loss * (count * self.trainer.world_size / sum_over_ranks(count)).to(loss.dtype)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # bookkeeping has no place in a compiled step
-    def _log(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
-        """Log the epoch's mean loss, accuracy and macro F1 of ``stage``: exact on any number of ranks."""
-        metrics = self._metrics_of(stage)
+    def _update(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
+        """Add a batch to the epoch's metrics of ``stage``, and log them."""
         if keep is not None and self.padded:
             logits, labels = logits[keep], labels[keep]
-        metrics.update(logits, labels, loss)
+        self._metrics_of(stage).update(logits, labels, loss)
+        self._log(stage)
+
+    def _log(self, stage: str) -> None:
+        """Log the epoch's mean loss, accuracy and macro F1 of ``stage``: exact on any number of ranks."""
+        metrics = self._metrics_of(stage)
         if metrics.loss.update_count > 1:  # logged; Lightning asks for the values, and resets them, at the epoch's end
             return
         for name, metric in metrics.named():

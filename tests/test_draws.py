@@ -49,6 +49,13 @@ def test_uniforms_follow_the_definition(seed: int, stream: int) -> None:
     assert ours.tolist() == theirs
 
 
+def test_several_streams_are_drawn_as_each_alone() -> None:
+    keys = [draws.stream_key(3, draws.AUGMENT + place, 7) for place in range(4)]
+    index = torch.tensor([0, 5, 2**40])
+    alone = torch.stack([draws.uniforms(key, index, 3) for key in keys])
+    assert torch.equal(draws.uniforms(torch.tensor(keys)[:, None], index, 3), alone)
+
+
 def test_the_order_follows_the_definition() -> None:
     index = torch.tensor([9, 3, 500, 12, 40, 41, 42])
     theirs = sorted(index.tolist(), key=lambda i: bits(3, draws.ORDER, 2, i) >> 1)

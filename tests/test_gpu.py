@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from training import PHASES, SMALL, Losses, draw_images, make_data, make_model, make_trainer
 
-from lightning_tl import cuda_graph, draws
+from lightning_tl import cuda_graph, draws, step_graph
 from lightning_tl.augment import (
     AugmentationPipeline,
     ColorJitter,
@@ -103,6 +103,88 @@ def test_a_training_step_waits_for_nothing(tmp_path: Path) -> None:
     """So that the next one is prepared meanwhile."""
     draw_images(tmp_path / "images")
     fitted(tmp_path, "gpu", NoWaiting(), data={"cache": "device"}, model={"backbone": SMALL})
+
+
+class Steps(Callback):
+    """Losses of all steps, and how many graphs of steps were in use with each."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.graphs: list[int] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(outputs["loss"].detach().clone())
+        made = pl_module._step_graph._recorder._graphs
+        self.graphs.append(sum(graph is not None for graph in made.values()))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "timm/resnet18", "timm/vit_tiny_patch16_224"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_steps_by_a_graph_are_the_plain_ones(
+    precision: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses, metrics and weights of a run through both phases, whose last batches are smaller."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    files = draw_images(tmp_path / "images")
+    size = 224 if "224" in name else 64
+    found = []
+    for recorded in (True, False):
+        with monkeypatch.context() as patch:
+            if not recorded:
+                patch.setattr(step_graph, "offered", lambda images: False)
+            lightning.seed_everything(0, verbose=False)
+            data, steps = make_data(files, image_size=size, batch_size=5), Steps()
+            model = make_model(data, backbone=name, image_size=size, class_weights={"red": 2.0}, label_smoothing=0.1)
+            phases = [{**phase, "lr": phase["lr"] / 10} for phase in PHASES]
+            trainer = make_trainer(
+                tmp_path, phases, accelerator="gpu", devices=1, callbacks=[steps], precision=precision,
+                accumulate_grad_batches=2,
+            )  # fmt: skip
+            trainer.fit(model, data)
+            found.append((torch.stack(steps.losses), dict(trainer.callback_metrics), model.cpu().state_dict()))
+            wanted = recorded and precision != "16-mixed"
+            assert (max(steps.graphs) > 0) == wanted, (recorded, steps.graphs)
+            assert not model._step_graph._recorder._graphs  # a run that is over needs none
+    (losses, metrics, weights), (plain_losses, plain_metrics, plain_weights) = found
+    # Where bfloat16 adds up in another order, Adam's first steps carry it on.
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if precision == "32-true" else {"rtol": 1e-2, "atol": 1e-3}
+    torch.testing.assert_close(losses, plain_losses, **tolerance)
+    torch.testing.assert_close(metrics, plain_metrics, **tolerance)
+    torch.testing.assert_close(weights, plain_weights, **tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_hooks_on_gradients_are_called(tmp_path: Path) -> None:
+    """Those that are there before have the steps run as they are; one that changes a gradient later, too."""
+    torch.manual_seed(0)
+    made = make_model(make_data(draw_images(tmp_path / "images")))
+    made.log = lambda *_, **__: None  # type: ignore[method-assign]
+
+    def gradient(model: Any, number: int, graph: bool) -> Tensor:
+        index = torch.arange(8).cuda() + 8 * number
+        batch = {"image": images(size=(32, 32)).cuda(), "label": torch.arange(8).cuda() % 3, "index": index}
+        loss = model.training_step(batch, number)
+        assert ("_Known" in str(loss.grad_fn)) == graph
+        model.zero_grad()
+        (loss / 2).backward()
+        return model.head.weight.grad.clone()  # type: ignore[no-any-return]
+
+    for before in (True, False):
+        model, seen = copy.deepcopy(made).cuda().train(), []
+        model.backbone.unfreeze_last(5)
+        if before:
+            model.head.weight.register_post_accumulate_grad_hook(lambda _, seen=seen: seen.append(0))
+        for number in range(3):
+            gradient(model, number, graph=not before and number > 0)
+        if not before:
+            model.head.weight.register_post_accumulate_grad_hook(lambda _, seen=seen: seen.append(0))
+        plain = gradient(model, 3, graph=not before)
+        model.head.weight.register_hook(lambda gradient: 3 * gradient)
+        torch.testing.assert_close(gradient(model, 3, graph=False), 3 * plain)
+        assert len(seen) == (5 if before else 2)
 
 
 PIPELINES = {

@@ -16,10 +16,10 @@ ORDER = (
     "data", "augment", "plainly", "batchnorm", "padding", "timm_network", "network", "relu6", "blocked",
     "fingerprint", "watching", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph",
     "backbone", "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "precision",
-    "stage_metrics", "feature_cache", "resuming", "same_run", "batch_checks", "steps", "classifier", "devices",
-    "recorder", "plan", "stopping", "best_weights", "trainer_checks", "phases", "progress", "sigterm", "runfolder",
-    "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures",
-    "finish", "predict", "report", "export", "split_of_run", "arguments", "cli", "completion", "kept_help",
+    "stage_metrics", "step_graph", "feature_cache", "resuming", "same_run", "batch_checks", "steps", "classifier",
+    "devices", "recorder", "plan", "stopping", "best_weights", "trainer_checks", "phases", "progress", "sigterm",
+    "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice", "gradcam", "thumbnail",
+    "pictures", "finish", "predict", "report", "export", "split_of_run", "arguments", "cli", "completion", "kept_help",
     "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent

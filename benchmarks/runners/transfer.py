@@ -28,6 +28,7 @@ from lightning_tl import (
     frozen_graph,
     padding,
     relu6,
+    step_graph,
 )
 from lightning_tl.classifier import HEAD_ONLY
 from lightning_tl.optim import KerasAdam
@@ -39,6 +40,7 @@ SWITCHES = (
     "plain_layout",
     "no_graph",
     "unrecorded",
+    "steps_apart",
     "norms_apart",
     "adam_in_passes",
 )
@@ -53,9 +55,9 @@ class Runner(Base):
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
             to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do;
             ``separate_relu6`` has each ReLU6 be a pass of its own; ``plain_layout`` keeps channels last, or as they
-            are, in frozen blocks too; ``no_graph`` computes frozen layers one by one; ``unrecorded`` makes no CUDA
-            graphs of anything else; ``norms_apart`` leaves BatchNorm that trains a layer of its own;
-            ``adam_in_passes`` has torch's default implementation of Adam.
+            are, in frozen blocks too; ``no_graph`` computes frozen layers one by one; ``steps_apart`` makes
+            no CUDA graph of a training step, ``unrecorded`` none of anything but frozen layers; ``norms_apart`` leaves
+            BatchNorm that trains a layer of its own; ``adam_in_passes`` has torch's default implementation of Adam.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -76,6 +78,8 @@ class Runner(Base):
             frozen_graph.WORTH = 2**62
         if self.options["rest"].get("unrecorded"):
             cuda_graph.Recorder.__call__ = lambda *_: None  # type: ignore[method-assign]
+        if self.options["rest"].get("steps_apart"):
+            step_graph.offered = lambda images: False
         if self.options["rest"].get("norms_apart"):
             folding.join = lambda pair: None
         self.model = self._model()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -124,20 +125,26 @@ class AugmentationPipeline(nn.Module):
             return None
 
         def augment(images: Tensor, index: Tensor, keys: Tensor) -> Tensor:
-            return self.apply(images, self._draw(index, keys.unbind(), _type_of_draws(images)))
+            return self.apply(images, self._draw(index, keys, _type_of_draws(images)))
 
         case = (self.fused, *((type(transform), *_arguments(transform)) for transform in transforms))
-        return self._recorder(augment, (images, index), self._keys(seed, epoch), case)
+        return cast(Tensor | None, self._recorder(augment, (images, index), self._keys(seed, epoch), case))
 
     def _keys(self, seed: int, epoch: int) -> list[int]:
         """Of each transform's stream."""
         return [draws.stream_key(seed, draws.AUGMENT + position, epoch) for position in range(len(self.transforms))]
 
-    def _draw(self, index: Tensor, keys: Sequence[int | Tensor], dtype: torch.dtype) -> list[Params]:
-        """See ``draw``."""
+    def _draw(self, index: Tensor, keys: Sequence[int] | Tensor, dtype: torch.dtype) -> list[Params]:
+        """See ``draw``; where keys are a tensor, by one kernel for all transforms instead of one for each."""
+        transforms = self._augmentations()
+        counts = [transform.draws for transform in transforms]
+        if isinstance(keys, Tensor):
+            uniforms = list(draws.uniforms(keys[:, None], index, max(counts)))
+        else:
+            uniforms = [draws.uniforms(key, index, count) for key, count in zip(keys, counts, strict=True)]
         return [
-            transform.draw(draws.uniforms(key, index, transform.draws).to(dtype))
-            for transform, key in zip(self._augmentations(), keys, strict=True)
+            transform.draw(drawn[:, :count].to(dtype))
+            for transform, drawn, count in zip(transforms, uniforms, counts, strict=True)
         ]
 
     def _augmentations(self) -> list[Augmentation]:

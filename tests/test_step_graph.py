@@ -1,0 +1,335 @@
+"""When a training step is recorded and what goes on around its graph; that graphs compute the same: test_gpu.py."""
+
+import copy
+import pickle
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from training import PHASES, draw_images, make_data, make_model, make_trainer
+
+from lightning_tl import TransferClassifier, cuda_graph, step_graph
+
+
+class Recordings:
+    """Stands in for ``capture``, which needs CUDA: how many training steps it was asked for, each its own graph."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self, function: Callable[..., Any], inputs: Sequence[Tensor], **_: Any) -> Callable[..., Any]:
+        found = function(*inputs)
+        self.steps += not isinstance(found, Tensor)
+
+        def graph(*given: Tensor) -> Any:
+            found = function(*given)
+            return found if isinstance(found, Tensor) else cuda_graph.copied(found)
+
+        return graph
+
+
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> Recordings:
+    made = Recordings()
+    monkeypatch.setattr(cuda_graph, "capture", made)
+    monkeypatch.setattr(cuda_graph, "offered", lambda x: True)
+    monkeypatch.setattr(step_graph, "offered", lambda x: True)
+    monkeypatch.setattr(step_graph, "waiting", nullcontext)
+    return made
+
+
+class Kept(Callback):
+    """Losses of all steps."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+
+def trained(images: Path, folder: Path, **options: Any) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
+    """Losses, last metrics and weights of a run through both phases."""
+    lightning.seed_everything(0, verbose=False)
+    data, kept = make_data(images), Kept()
+    model = make_model(data)
+    trainer = make_trainer(folder, callbacks=[kept], **options)
+    trainer.fit(model, data)
+    return kept.losses, dict(trainer.callback_metrics), dict(model.state_dict())
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}])
+def test_a_run_of_recorded_steps_is_the_plain_one(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = draw_images(tmp_path / "images")
+    plain = trained(images, tmp_path, **options)
+    made = Recordings()
+    with monkeypatch.context() as patch:
+        patch.setattr(cuda_graph, "capture", made)
+        patch.setattr(cuda_graph, "offered", lambda x: True)
+        patch.setattr(step_graph, "offered", lambda x: True)
+        patch.setattr(step_graph, "waiting", nullcontext)
+        recorded = trained(images, tmp_path, **options)
+    assert made.steps == len(PHASES)
+    assert recorded[0] == plain[0]
+    for mine, theirs in zip(recorded[1:], plain[1:], strict=True):
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], value) for name, value in theirs.items())
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> TransferClassifier:
+    torch.manual_seed(0)
+    made = make_model(make_data(draw_images(tmp_path / "images")))
+    made.backbone.unfreeze_last(5)
+    made.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
+    return made.train()
+
+
+def batch(number: int = 0) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(number)
+    pixels = torch.randint(0, 256, (8, 3, 32, 32), generator=random).float()
+    return {"image": pixels, "label": torch.arange(8) % 3, "index": torch.arange(8) + 8 * number}
+
+
+def step(model: TransferClassifier, number: int = 0) -> Tensor:
+    return model.training_step(batch(number), number)
+
+
+def used(model: TransferClassifier) -> int:
+    """Graphs of steps that are in use."""
+    return sum(graph is not None for graph in model._step_graph._recorder._graphs.values())
+
+
+def gradients(model: TransferClassifier, loss: Tensor) -> list[Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+def test_the_loss_has_the_plain_steps_gradients(recordings: Recordings, model: TransferClassifier) -> None:
+    for number in (0, 1, 2):
+        recorded = step(model, number)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step_graph, "offered", lambda x: False)
+            plain = step(model, number)
+        assert torch.equal(recorded, plain)
+        mine, theirs = gradients(model, recorded / 2), gradients(model, plain / 2)
+        assert len(theirs) > 5
+        assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))
+        assert ("_Known" in str(recorded.grad_fn)) == (number > 0)  # the first batch may never come again
+    assert recordings.steps == 1
+
+
+@pytest.mark.usefixtures("recordings")
+def test_losses_of_two_batches_have_gradients_of_their_own(model: TransferClassifier) -> None:
+    step(model)
+    wanted = [gradients(model, step(model, number)) for number in (1, 2)]
+    got = gradients(model, step(model, 1) + step(model, 2))
+    torch.testing.assert_close(got, [one + other for one, other in zip(*wanted, strict=True)])
+
+
+@pytest.mark.usefixtures("recordings")
+def test_a_second_backward_is_refused(model: TransferClassifier) -> None:
+    step(model)
+    loss = step(model)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        loss.backward()
+
+
+def other_head(model: TransferClassifier) -> None:
+    model.head = nn.Linear(model.backbone.num_features, 3)
+
+
+def other_numbers(model: TransferClassifier) -> None:
+    model.head.weight.data = model.head.weight.data.clone()
+
+
+def other_layer(model: TransferClassifier) -> None:
+    model.backbone.unfreeze_last(2)
+
+
+def frozen_weights(model: TransferClassifier) -> None:
+    with torch.no_grad():
+        next(model.backbone.parameters()).mul_(2)
+
+
+def other_rate(model: TransferClassifier) -> None:
+    model.dropout.rate = 0.5
+
+
+def other_smoothing(model: TransferClassifier) -> None:
+    model.label_smoothing = 0.3
+
+
+def other_mode(model: TransferClassifier) -> None:
+    model.dropout.eval()
+
+
+def other_class_weights(model: TransferClassifier) -> None:
+    model.class_weights = torch.tensor([1.0, 2.0, 3.0])
+
+
+CHANGES = (
+    other_head, other_numbers, other_layer, frozen_weights, other_rate, other_smoothing, other_mode,
+    other_class_weights,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_model_is_recorded_anew(
+    change: Callable[[TransferClassifier], None], recordings: Recordings, model: TransferClassifier
+) -> None:
+    for _ in range(3):
+        step(model)
+    assert recordings.steps == used(model) == 1
+    change(model)
+    for _ in range(3):
+        step(model)
+    assert recordings.steps == 2
+    assert used(model) == 1
+
+
+def test_what_training_writes_is_read_by_the_same_graph(recordings: Recordings, model: TransferClassifier) -> None:
+    optimizer = torch.optim.SGD([of for of in model.parameters() if of.requires_grad], 0.1)
+    for number in range(4):
+        optimizer.zero_grad()
+        step(model, number).backward()
+        optimizer.step()
+    model.load_state_dict(copy.deepcopy(model.state_dict()))
+    step(model)
+    assert recordings.steps <= 2  # reading a state writes to what is frozen, too
+
+
+def watched_layer(model: TransferClassifier) -> None:
+    list(model.backbone.modules())[-1].register_forward_hook(lambda *_: None)
+
+
+def watched_head(model: TransferClassifier) -> None:
+    model.head.register_full_backward_hook(lambda *_: None)
+
+
+def watched_backbone(model: TransferClassifier) -> None:
+    model.backbone.register_forward_hook(lambda *_: None)
+
+
+def watched_gradient(model: TransferClassifier) -> None:
+    model.head.weight.register_hook(lambda gradient: 2 * gradient)
+
+
+def own_head(model: TransferClassifier) -> None:
+    model.head = nn.Sequential(nn.Dropout(0.5), model.head)  # type: ignore[assignment]
+
+
+def own_method(model: TransferClassifier) -> None:
+    model.classify = lambda features, uniforms=None: model.head(features)  # type: ignore[method-assign]
+
+
+def kept_features(model: TransferClassifier) -> None:
+    model.cache_features = True
+
+
+def nothing_folded(model: TransferClassifier) -> None:
+    model.backbone = type(model.backbone)("timm/resnet10t", "torch", (32, 32), fold_batchnorm=False)
+    other_head(model)
+
+
+class Own(TransferClassifier):
+    """Whose classifier is one of its own."""
+
+    def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
+        """Without dropout."""
+        return self.head(features)  # type: ignore[no-any-return]
+
+
+def own_class(model: TransferClassifier) -> None:
+    model.__class__ = Own
+
+
+PLAIN = (
+    watched_layer, watched_head, watched_backbone, watched_gradient, own_head, own_method, kept_features,
+    nothing_folded, own_class,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", PLAIN)
+def test_what_others_look_at_or_have_changed_runs_as_it_is(
+    change: Callable[[TransferClassifier], None], recordings: Recordings, model: TransferClassifier
+) -> None:
+    for _ in range(2):
+        step(model)
+    assert recordings.steps == 1
+    change(model)
+    for _ in range(3):
+        assert "_Known" not in str(step(model).grad_fn)
+    assert recordings.steps == 1
+
+
+@pytest.mark.parametrize("odd", ["pixels", "labels", "index"])
+def test_a_graph_that_computes_something_else_is_not_used(
+    odd: str, recordings: Recordings, model: TransferClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that has kept a batch would."""
+    place = ["pixels", "labels", "index"].index(odd)
+
+    def capture(function: Callable[..., Any], inputs: Sequence[Tensor], **_: Any) -> Callable[..., Any]:
+        graph, kept = recordings(function, inputs), [of.clone() for of in inputs]
+        if len(inputs) < 4:  # no step
+            return graph
+        return lambda *given: graph(*given[:place], kept[place], *given[place + 1 :])
+
+    monkeypatch.setattr(cuda_graph, "capture", capture)
+    model.class_weights = torch.tensor([1.0, 2.0, 4.0])  # so that the other way round, labels weigh otherwise
+    for number in range(3):
+        assert "_Known" not in str(step(model, number).grad_fn)
+    assert recordings.steps > 0
+    assert not used(model)
+
+
+def test_what_would_break_a_recording_off_is_found_before(
+    recordings: Recordings, model: TransferClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By torch's warning, which is one of many that a backward pass may give."""
+    grad, said, always = torch.autograd.grad, ["something else"], torch.is_warn_always_enabled()
+
+    def warned(*args: Any) -> Any:
+        for warning in said:
+            warnings.warn(warning, stacklevel=1)
+        return grad(*args)
+
+    monkeypatch.setattr(torch.autograd, "grad", warned)
+    for number in range(2):
+        step(model, number)
+    assert used(model) == 1
+    said.append("The AccumulateGrad node's stream does not match the stream of the node that ...")
+    model.set_phase(model.phase)
+    for number in range(3):
+        assert "_Known" not in str(step(model, number).grad_fn)
+    assert not used(model)
+    assert recordings.steps == 1
+    assert torch.is_warn_always_enabled() == always
+
+
+@pytest.mark.usefixtures("recordings")
+def test_graphs_do_not_travel(model: TransferClassifier) -> None:
+    for _ in range(2):
+        step(model)
+    assert used(model) == 1
+    for other in (copy.deepcopy(model._step_graph), pickle.loads(pickle.dumps(model._step_graph))):
+        assert not other._recorder._graphs
+    model.set_phase(model.phase)
+    assert not used(model)
+
+
+def test_on_a_cpu_there_is_none(model: TransferClassifier) -> None:
+    for _ in range(3):
+        assert "_Known" not in str(step(model).grad_fn)
