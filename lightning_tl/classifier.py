@@ -66,8 +66,8 @@ class TransferClassifier(Steps):
         class_weights: weight of a class's samples in the training loss; classes not named weigh 1.
         label_smoothing: share of the target spread over all classes, in [0, 1).
         backbone_args: further constructor arguments of the backbone, such as ``{"width_mult": 0.35}``.
-        fold_batchnorm: compute BatchNorm inside the convolution before it, and frozen layers as one graph where oneDNN
-            or CUDA has one: the same features, sooner.
+        fold_batchnorm: compute BatchNorm inside the convolution before it, and frozen layers, or on one GPU all of a
+            training step, as one graph where oneDNN or CUDA has one: the same features, sooner.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer. Torch's
             pruning of them, Lightning's ``ModelPruning``, needs ``False`` ("view size is not compatible" otherwise).
         cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
