@@ -34,6 +34,9 @@ class Backbone(nn.Module):
             ``lightning_tl.folding`` and ``lightning_tl.frozen_graph``.
         channels_last: keep channels last in memory, which convolutions on every kind of device prefer.
 
+    Attributes:
+        forgotten: how often ``forget`` was called: what was made from the weights before is of others.
+
     Raises:
         InputError: unknown name or options, or a convention that the network does not have.
     """
@@ -52,6 +55,7 @@ class Backbone(nn.Module):
         self._folds = Folds(())
         self._graph: FrozenGraph | None = None
         self._one_by_one = False
+        self.forgotten = 0
         self.library, _, self.model_name = name.partition("/")
         self._options = dict(options or {})
         # Of torchvision's network; timm has the layers of width 1 at all of its widths.
@@ -150,6 +154,7 @@ class Backbone(nn.Module):
 
     def forget(self) -> None:
         """Fold anew before the next images, as after writing through ``tensor.data``, which leaves no trace."""
+        self.forgotten += 1
         self._folds.forget()
         if self._graph is not None:
             self._graph.forget()

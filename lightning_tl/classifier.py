@@ -218,7 +218,8 @@ class TransferClassifier(Steps):
         """See ``Steps``; steps that others have changed, compiled ones and those on kept features are not recorded."""
         if self.cache_features or self._compiled is not None or _is_changed(self):
             return None
-        return self.backbone.fold(), [self.dropout.rate, self.label_smoothing, self.class_weights.data_ptr()]
+        settings = [self.dropout.rate, self.label_smoothing, self.class_weights.data_ptr(), self.backbone.forgotten]
+        return self.backbone.fold(), settings
 
     def set_phase(self, phase: Phase) -> list[str]:
         """Freeze and unfreeze as ``phase`` says and keep it for ``configure_optimizers``.

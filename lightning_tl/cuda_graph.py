@@ -168,6 +168,7 @@ class Recorder:
         numbers: Sequence[int],
         case: Hashable = (),
         proof: Proof | None = None,
+        kept: Callable[[], Sequence[Any]] = tuple,
     ) -> Any:
         """What the function gives, a tensor or a list of them; None where there is no graph of it.
 
@@ -178,6 +179,7 @@ class Recorder:
             case: what else the function depends on.
             proof: whether a graph that was just made gives what the function gives; it is given both, and inputs and
                 numbers as the function takes them. One that does not is not used.
+            kept: gives what a graph that is made now must keep alive, see ``Graph``.
         """
         if not offered(inputs[0]) or len({tensor.device for tensor in inputs}) > 1:
             return None
@@ -187,7 +189,7 @@ class Recorder:
             self._seen.append(case)
             return None
         given = (*inputs, self._on(inputs[0].device, tuple(numbers)))
-        graph = self._graphs.pop(case) if case in self._graphs else self._made(function, given, proof)
+        graph = self._graphs.pop(case) if case in self._graphs else self._made(function, given, proof, kept())
         self._graphs[case] = graph  # as the last, which goes last
         if len(self._graphs) > GRAPHS_KEPT:
             del self._graphs[next(iter(self._graphs))]
@@ -202,10 +204,10 @@ class Recorder:
         return Recorder, (self._copies,)
 
     def _made(
-        self, function: Callable[..., Any], given: Sequence[Tensor], proof: Proof | None
+        self, function: Callable[..., Any], given: Sequence[Tensor], proof: Proof | None, kept: Sequence[Any]
     ) -> Callable[..., Any] | None:
         try:
-            graph = capture(function, given, copies=self._copies)
+            graph = capture(function, given, kept, self._copies)
             return graph if proof is None or proof(graph, function, given) else None
         except RuntimeError:  # something of it cannot be recorded
             return None

@@ -4,7 +4,7 @@ Parameters, buffers and the state dict stay what they are, so checkpoints and ex
 weights are made from them anew whenever one of them has changed, and unused as soon as one of them trains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -271,6 +271,11 @@ def unfold(pair: Pair) -> None:
     pair.conv.folded, pair.conv.joined, pair.conv.folded_from, pair.norm.inside = None, False, (), False
     if pair.relu6 is not None:
         pair.relu6.inside = False
+
+
+def tensors_read(modules: Iterable[nn.Module]) -> list[Any]:
+    """What these modules, each by itself, compute with, folded weights too: for who keeps addresses to keep alive."""
+    return [(*of._parameters.values(), *of._buffers.values(), getattr(of, "folded", None)) for of in modules]
 
 
 def _joined_weights(conv: nn.Conv2d, norm: InferenceBatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_tl import cuda_graph, onednn_graph
 from lightning_tl.chain import bypassed, frozen_chain
 from lightning_tl.foldable import proof_tolerance
+from lightning_tl.folding import tensors_read
 from lightning_tl.onednn_graph import Graph
 from lightning_tl.relu6 import computed_in
 from lightning_tl.watching import unheard
@@ -149,9 +150,8 @@ def _proven_graph(chain: Sequence[nn.Module], x: Tensor, run: Callable[[Tensor],
 
 def _captured(chain: Sequence[nn.Module], image: Tensor) -> tuple[Graph, Tensor]:
     """The modules as a CUDA graph, and what it gives for ``image``. Raises RuntimeError where it cannot be made."""
-    modules = [module for outer in chain for module in outer.modules()]
-    tensors = [(*of.parameters(False), *of.buffers(False), getattr(of, "folded", None)) for of in modules]
-    graph = cuda_graph.capture(partial(_through, chain), [image], kept=tensors)
+    read = tensors_read(module for outer in chain for module in outer.modules())
+    graph = cuda_graph.capture(partial(_through, chain), [image], kept=read)
     return graph, graph(image)
 
 

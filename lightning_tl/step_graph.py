@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from lightning_tl.cuda_graph import Recorder, copied, waiting
 from lightning_tl.foldable import proof_tolerance
+from lightning_tl.folding import tensors_read
 from lightning_tl.plainly import plainly
 from lightning_tl.watching import is_watched
 
@@ -65,7 +66,11 @@ class StepGraph:
         trained = self._trained
         if self._watched or not trained or any(parameter._backward_hooks for parameter in trained):
             return None
-        found = self._recorder(_with_gradients(step, trained), inputs, [key], proof=_is_equal)
+
+        def read() -> list[Any]:
+            return tensors_read(inner for module in modules for inner in module.modules())
+
+        found = self._recorder(_with_gradients(step, trained), inputs, [key], proof=_is_equal, kept=read)
         if found is None:
             return None
         loss, *gradients = copied([found[0], *found[-len(trained) :]])

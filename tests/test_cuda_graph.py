@@ -19,7 +19,7 @@ class Recordings:
     def __init__(self) -> None:
         self.shapes: list[torch.Size] = []
 
-    def __call__(self, function: Callable[..., Tensor], inputs: Sequence[Tensor], **_: Any) -> Callable[..., Tensor]:
+    def __call__(self, function: Callable[..., Tensor], inputs: Sequence[Tensor], *_: Any) -> Callable[..., Tensor]:
         self.shapes.append(inputs[0].shape)
         if len(inputs[0]) == 13:
             raise RuntimeError("operation not permitted when stream is capturing")

@@ -23,8 +23,12 @@ class Recordings:
 
     def __init__(self) -> None:
         self.steps = 0
+        self.kept: list[Sequence[Any]] = []
 
-    def __call__(self, function: Callable[..., Any], inputs: Sequence[Tensor], **_: Any) -> Callable[..., Any]:
+    def __call__(
+        self, function: Callable[..., Any], inputs: Sequence[Tensor], kept: Sequence[Any] = (), copies: bool = True
+    ) -> Callable[..., Any]:
+        self.kept.append(kept)
         found = function(*inputs)
         self.steps += not isinstance(found, Tensor)
 
@@ -179,8 +183,13 @@ def other_class_weights(model: TransferClassifier) -> None:
     model.class_weights = torch.tensor([1.0, 2.0, 3.0])
 
 
+def past_torch(model: TransferClassifier) -> None:
+    next(model.backbone.parameters()).data.mul_(2)
+    model.backbone.forget()
+
+
 CHANGES = (
-    other_head, other_numbers, other_layer, frozen_weights, other_rate, other_smoothing, other_mode,
+    past_torch, other_head, other_numbers, other_layer, frozen_weights, other_rate, other_smoothing, other_mode,
     other_class_weights,
 )  # fmt: skip
 
@@ -197,6 +206,22 @@ def test_another_model_is_recorded_anew(
         step(model)
     assert recordings.steps == 2
     assert used(model) == 1
+
+
+def test_folded_weights_that_others_have_replaced_are_kept(recordings: Recordings, model: TransferClassifier) -> None:
+    """As in a callback that calls the model without autocast; a graph has the addresses of those before."""
+    for _ in range(2):
+        step(model)
+    (kept,) = (kept for kept in recordings.kept if len(kept) > 1)
+    held = {id(tensor) for of in kept for tensor in of}
+    folded = [module.folded for module in model.backbone.modules() if getattr(module, "folded", None) is not None]
+    assert len(folded) > 20
+    assert {id(pair) for pair in folded} <= held
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        model(batch()["image"])
+    model.train()
+    step(model)
+    assert recordings.steps == 1
 
 
 def test_what_training_writes_is_read_by_the_same_graph(recordings: Recordings, model: TransferClassifier) -> None:
@@ -281,7 +306,7 @@ def test_a_graph_that_computes_something_else_is_not_used(
     """As one that has kept a batch would."""
     place = ["pixels", "labels", "index"].index(odd)
 
-    def capture(function: Callable[..., Any], inputs: Sequence[Tensor], **_: Any) -> Callable[..., Any]:
+    def capture(function: Callable[..., Any], inputs: Sequence[Tensor], *_: Any) -> Callable[..., Any]:
         graph, kept = recordings(function, inputs), [of.clone() for of in inputs]
         if len(inputs) < 4:  # no step
             return graph
