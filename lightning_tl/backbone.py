@@ -68,6 +68,8 @@ class Backbone(nn.Module):
             )
         self.net = build_network(self.library, self.model_name, convention, image_size, dict(self._options))
         self._fingerprint = Fingerprint(self.net)
+        # timm's LeViT, EfficientFormer and others keep what they have made of attention biases in inference mode.
+        self._with_caches = tuple(module for module in self.net.modules() if hasattr(module, "attention_bias_cache"))
         hold_statistics(self.net)
         self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         divisor, offset = scaling(self.net, convention)
@@ -112,17 +114,35 @@ class Backbone(nn.Module):
         """Pixels in [0, 255] as the network was trained to see them, same shape, in the network's precision."""
         return torch.addcdiv(-self.offset, images.to(self.divisor.dtype), self.divisor)  # one pass over the pixels
 
+    @property
+    def recordable(self) -> bool:
+        """Whether what it computes reads its own tensors alone, whose addresses a CUDA graph may keep."""
+        return not self._with_caches
+
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
+        if not self._with_caches:
+            return self._features(scaled)
+        self._clear_caches()  # of biases that may have been loaded, or trained, since
+        features = self._features(scaled)
+        self._clear_caches()  # which hold gradients' graphs, and could not be copied
+        return features
+
+    def _clear_caches(self) -> None:
+        for module in self._with_caches:
+            module.attention_bias_cache = {}  # type: ignore[assignment]
+
+    def _features(self, scaled: Tensor) -> Tensor:
         run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
-        if self._graph is None or torch.compiler.is_compiling() or plainly():
+        if self._graph is None or torch.compiler.is_compiling() or plainly() or self._graph.net is not self.net:
             self.fold()
             return run(scaled)  # type: ignore[no-any-return]
         with self._graph.lock:
             if self._folds.pairs and not is_finite(scaled):
                 self._folds.forget()
                 return run(scaled)  # type: ignore[no-any-return]
-            takes = not self._one_by_one and self._graph.takes(scaled)
+            recordable = self.recordable or not scaled.is_cuda  # oneDNN's graphs are of traces, which cache nothing
+            takes = recordable and not self._one_by_one and self._graph.takes(scaled)
             fingerprint = self.fold() if takes or self._folds.pairs else []
             if takes and not self._folds.diverged:
                 return self._graph(scaled, run, fingerprint)
@@ -139,9 +159,11 @@ class Backbone(nn.Module):
 
         Returns:
             The network's fingerprint without the numbers that train, see ``lightning_tl.fingerprint``; empty where
-            nothing is ever folded.
+            nothing is ever folded, and of a network that is not the one that this was made with.
         """
         if torch.compiler.is_compiling() or plainly() or not (self._folds.pairs or self._graph):
+            return []
+        if self._fingerprint.net is not self.net:  # somebody has put another in its place
             return []
         gradients = torch.is_grad_enabled()
         with self._graph.lock if self._graph else nullcontext():

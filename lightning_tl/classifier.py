@@ -1,7 +1,7 @@
 """The recipe as a LightningModule: scaled pixels, frozen backbone, dropout, linear head."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -103,6 +103,7 @@ class TransferClassifier(Steps):
         weights_record: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self._step_graph = StepGraph()
         if len(class_names) < 2:
             raise InputError(f"class_names: at least two classes are needed. Received: {list(class_names)}.")
         if not 0 <= label_smoothing < 1:
@@ -162,7 +163,6 @@ class TransferClassifier(Steps):
             }
         )
         self.save_hyperparameters(arguments)
-        self._step_graph = StepGraph()
         self.set_phase(HEAD_ONLY)
         self._restored_metrics: list[dict[str, Tensor]] = []
         self._checks = BatchChecks()
@@ -191,6 +191,11 @@ class TransferClassifier(Steps):
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TransferClassifier":
+        """What ``to`` and its like do, as Lightning after a run that failed: elsewhere, graphs are others."""
+        self._step_graph.clear()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
     def configure_callbacks(self) -> list[Callback]:
         """For steps that Lightning calls compiled; see ``on_after_batch_transfer``."""
         return [] if self._compiler_ctx is None else [_NoLongerUpToDate()]
@@ -216,10 +221,13 @@ class TransferClassifier(Steps):
 
     def state_of_step(self, batch: Batch) -> tuple[list[Any], list[Any]] | None:
         """See ``Steps``; steps that others have changed, compiled ones and those on kept features are not recorded."""
-        if self.cache_features or self._compiled is not None or _is_changed(self):
+        if self.cache_features or self._compiled is not None or not self.backbone.recordable or _is_changed(self):
             return None
-        settings = [self.dropout.rate, self.label_smoothing, self.class_weights.data_ptr(), self.backbone.forgotten]
-        return self.backbone.fold(), settings
+        weights = None if self.class_weights is None else self.class_weights.data_ptr()
+        metrics = self._metrics_of("train")
+        return self.backbone.fold(), [
+            self.dropout.rate, self.label_smoothing, weights, self.backbone.forgotten, *map(id, metrics.modules()),
+        ]  # fmt: skip
 
     def set_phase(self, phase: Phase) -> list[str]:
         """Freeze and unfreeze as ``phase`` says and keep it for ``configure_optimizers``.
@@ -322,8 +330,9 @@ class TransferClassifier(Steps):
 
 
 def _is_changed(model: TransferClassifier) -> bool:
-    """Whether a subclass, or somebody who put a part in the place of another, computes training's loss otherwise."""
+    """Whether a subclass, or somebody who put a part in the place of another, computes loss or metrics otherwise."""
     ours = (type(model.backbone), type(model.dropout), type(model.head)) == (Backbone, Dropout, nn.Linear)
-    names = ("features_of", "classify", "_learn", "_loss", "_features")
+    ours &= model._metrics_of("train").sums_alone
+    names = ("features_of", "classify", "_learn", "_loss", "_features", "_update")
     kept = all(getattr(type(model), name) is getattr(TransferClassifier, name) for name in names)
     return not (ours and kept and model.__dict__.keys().isdisjoint(names))

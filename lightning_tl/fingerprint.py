@@ -34,7 +34,7 @@ class Fingerprint:
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self._net = net
+        self.net = net
         self._look()
 
     def take(self, numbers_that_train: bool) -> Value:
@@ -68,7 +68,7 @@ class Fingerprint:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy's is that of its own network."""
-        return {"net": self._net}
+        return {"net": self.net}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Look at the copy."""
@@ -76,19 +76,20 @@ class Fingerprint:
 
     def _look(self) -> None:
         """Where the modules that there are now keep what is asked for."""
-        modules = self._modules = tuple(self._net.modules())  # kept, so that no other module gets the identity of one
+        modules = self._modules = tuple(self.net.modules())  # kept, so that no other module gets the identity of one
         self._own = [module.__dict__ for module in modules]
         self._norms = [own for own in self._own if "eps" in own]
         held = [of for module in modules for of in (module._parameters, module._buffers)]
         children = [module._modules for module in modules]
         self._tensors, self._children = ([of for of in kind if len(of)] for kind in (held, children))
         self._empty: list[Any] = [of for of in (*held, *children) if not len(of)]  # most of them, and soon asked
-        self._hooks: list[Any] = [
-            hooks
-            for module in modules
-            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-        ]
+        self._hooks: list[Any] = [hooks for module in modules for hooks in hooks_of(module)]
         self._tree = _ids(self._children)
+
+
+def hooks_of(module: nn.Module) -> tuple[Any, ...]:
+    """All that look at what this very module is given, or gives, forwards and backwards."""
+    return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
 
 
 def _ids(children: list[dict[str, Any]]) -> list[int]:

@@ -95,12 +95,20 @@ class StageMetrics(nn.Module):
             self.scores.update(logits.detach(), labels)
             self.loss.update(loss.detach(), len(labels))
 
+    @property
+    def sums_alone(self) -> bool:
+        """Whether it is all and only what it was made with, so that ``sums_of`` and ``add`` are ``update``."""
+        ours = [MulticlassAccuracy, MacroF1, BatchMean]
+        return type(self) is StageMetrics and [type(metric) for metric in self._in_checkpoint_order()] == ours
+
     def sums_of(self, logits: Tensor, labels: Tensor, loss: Tensor) -> list[Tensor]:
-        """What ``update`` would add to each sum, for ``add``; the sums themselves stay what they are."""
-        apart = copy.deepcopy(self)
-        for metric in apart._in_checkpoint_order():
-            for name, value in _state(metric).items():
-                setattr(metric, name, torch.zeros_like(value))
+        """What ``update`` would add to each sum, for ``add``; the sums themselves stay what they are.
+
+        They are not read either: a CUDA graph of this has nothing of what ``add`` and ``reset`` put others in place of.
+        """
+        known = [value for of in self._in_checkpoint_order() for value in (*vars(of).values(), *of._defaults.values())]
+        zeros = {id(value): torch.zeros_like(value) for value in known if isinstance(value, Tensor)}
+        apart = copy.deepcopy(self, zeros)
         apart.update(logits, labels, loss)
         return [value for metric in apart._in_checkpoint_order() for value in _state(metric).values()]
 

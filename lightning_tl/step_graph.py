@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lightning_tl.cuda_graph import Recorder, copied, waiting
+from lightning_tl.fingerprint import hooks_of
 from lightning_tl.foldable import proof_tolerance
 from lightning_tl.folding import tensors_read
 from lightning_tl.plainly import plainly
@@ -27,8 +28,8 @@ class StepGraph:
 
     The graph is made when a batch of its kind comes for the second time, and anew when something that it depends on is
     another: a tensor, what trains, a module, hooks, settings. Steps whose modules or tensors others watch run as they
-    are, and so do those of float16 under autocast, whose loss is scaled before the backward pass. Gradients go through
-    autograd when ``backward`` is called on the loss, which reaches hooks of DDP and of others; it is called once.
+    are, and so do those in float16, whose loss is scaled before the backward pass. Gradients go through
+    autograd when ``backward`` is called on the loss, so that hooks on them are called; there are no second derivatives.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,8 @@ class StepGraph:
         self._state: tuple[Any, ...] = ()
         self._held: list[Any] = []
         self._trained: list[nn.Parameter] = []
-        self._watched = False
+        self._apart = False
+        self._largest = 0
 
     def __call__(
         self,
@@ -62,9 +64,12 @@ class StepGraph:
         """
         if not fingerprint:
             return None
+        if len(inputs[0]) > self._largest:  # as where a batch size is sought: those that are larger may need the room
+            self._recorder.clear()
+            self._largest = len(inputs[0])
         self._look(modules, fingerprint, settings)
         trained = self._trained
-        if self._watched or not trained or any(parameter._backward_hooks for parameter in trained):
+        if self._apart or not trained or any(parameter._backward_hooks for parameter in trained):
             return None
 
         def read() -> list[Any]:
@@ -86,13 +91,15 @@ class StepGraph:
 
     def _look(self, modules: Sequence[nn.Module], fingerprint: list[Any], settings: Sequence[Any]) -> None:
         """Forget graphs of what was before."""
-        facts = [*settings, *(fact for module in modules for fact in _facts(module))]
+        facts = [*settings, *_modes(), *(fact for module in modules for fact in _facts(module))]
         if self._state == (facts, fingerprint, _addresses(self._trained)):
             return
         self._recorder.clear()
         self._held = [tensor for module in modules for tensor in _tensors(module)]  # so that no other gets its identity
         self._trained = [of for module in modules for of in module.parameters() if of.requires_grad]
-        self._watched = any(is_watched(inner) for module in modules for inner in module.modules())
+        self._apart = any(is_watched(inner) for module in modules for inner in module.modules()) or any(
+            parameter.dtype == torch.float16 for parameter in self._trained
+        )
         self._state = (facts, fingerprint, _addresses(self._trained))
 
 
@@ -152,19 +159,16 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, known: tuple[Tensor, Sequence[Tensor]], *parameters: Tensor) -> Tensor:
-        """The loss, a scalar."""
-        loss, ctx.gradients = known
+        """The loss, a scalar; ``known`` has it and a gradient for each parameter."""
+        loss, gradients = known
+        ctx.save_for_backward(*gradients)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients, times the one that the loss is given."""
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:
-            raise RuntimeError("Trying to backward through a training step's loss a second time: call it once.")
-        torch._foreach_mul_(gradients, of_loss)
-        return (None, *gradients)
+        return (None, *torch._foreach_mul(ctx.saved_tensors, of_loss))
 
 
 def _is_equal(graph: Callable[..., Sequence[Tensor]], step: Step, given: Sequence[Tensor]) -> bool:
@@ -181,9 +185,19 @@ def _is_equal(graph: Callable[..., Sequence[Tensor]], step: Step, given: Sequenc
 
 def _facts(module: nn.Module) -> list[Any]:
     """What is another where this very module, not one inside it, or a tensor of its own is."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     tensors = [(id(of), of.requires_grad, of.data_ptr()) for of in _tensors(module)]
-    return [id(module), module.training, "forward" in module.__dict__, *map(len, hooks), *tensors]
+    inside = map(id, module._modules.values())
+    return [id(module), module.training, "forward" in module.__dict__, *map(len, hooks_of(module)), *inside, *tensors]
+
+
+def _modes() -> tuple[Any, ...]:
+    """Settings of the whole process by which torch chooses kernels."""
+    of_cudnn = torch.backends.cudnn
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        (of_cudnn.enabled, of_cudnn.benchmark, of_cudnn.deterministic, of_cudnn.allow_tf32),
+    )
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

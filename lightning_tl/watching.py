@@ -13,7 +13,7 @@ PROFILERS = "lightning.pytorch.profilers."
 
 def is_watched(module: nn.Module) -> bool:
     """Whether hooks, or a ``forward`` put in the place of its own, see what goes into this very module or comes out."""
-    if module._backward_hooks or "forward" in module.__dict__:
+    if module._backward_hooks or module._backward_pre_hooks or "forward" in module.__dict__:
         return True
     if not (module._forward_hooks or module._forward_pre_hooks):
         return False

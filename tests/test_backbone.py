@@ -201,6 +201,29 @@ def test_frozen_layers_build_no_graph() -> None:
     assert seen[18] is not None
 
 
+def test_attention_biases_are_those_of_now() -> None:
+    """In inference mode timm keeps what it has computed of them, from before pretrained weights are loaded on."""
+    backbone = Backbone("timm/levit_128s", "torch", (224, 224))
+    images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    biases = [parameter for name, parameter in backbone.named_parameters() if name.endswith("attention_biases")]
+    assert biases
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("bn.weight"):
+            nn.init.ones_(parameter)  # random networks begin without attention
+    features = []
+    for scale in (0.0, 1.0, 2.0):
+        with torch.no_grad():
+            for bias in biases:
+                bias.copy_(scale * torch.arange(bias.numel()).view_as(bias) % 7)
+            features.append(backbone(images))
+    assert not torch.equal(features[0], features[1])
+    assert not torch.equal(features[1], features[2])
+    backbone.unfreeze_last("all")
+    backbone(images).square().sum().backward()
+    assert all(bias.grad is not None and bias.grad.any() for bias in biases)
+    assert torch.equal(copy.deepcopy(backbone)(images), backbone(images))
+
+
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(InputError, match=r"Received: torchvision/mobilenet_v3.*torchvision/mobilenet_v2"):
         Backbone("torchvision/mobilenet_v3", "torch", SIZE)

@@ -13,9 +13,11 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAUROC
 from training import PHASES, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl import TransferClassifier, cuda_graph, step_graph
+from lightning_tl.stage_metrics import StageMetrics
 
 
 class Recordings:
@@ -98,14 +100,14 @@ def model(tmp_path: Path) -> TransferClassifier:
     return made.train()
 
 
-def batch(number: int = 0) -> dict[str, Tensor]:
+def batch(number: int = 0, size: int = 32) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(number)
-    pixels = torch.randint(0, 256, (8, 3, 32, 32), generator=random).float()
+    pixels = torch.randint(0, 256, (8, 3, size, size), generator=random).float()
     return {"image": pixels, "label": torch.arange(8) % 3, "index": torch.arange(8) + 8 * number}
 
 
 def step(model: TransferClassifier, number: int = 0) -> Tensor:
-    return model.training_step(batch(number), number)
+    return model.training_step(batch(number, model.backbone.image_size[0]), number)
 
 
 def used(model: TransferClassifier) -> int:
@@ -142,12 +144,61 @@ def test_losses_of_two_batches_have_gradients_of_their_own(model: TransferClassi
 
 
 @pytest.mark.usefixtures("recordings")
-def test_a_second_backward_is_refused(model: TransferClassifier) -> None:
+def test_a_loss_is_gone_through_twice_where_it_is_kept(model: TransferClassifier) -> None:
+    """As by a callback that looks at gradients before Lightning does."""
     step(model)
     loss = step(model)
+    once = torch.autograd.grad(loss, list(model.head.parameters()), retain_graph=True)
     loss.backward()
+    torch.testing.assert_close(once, (model.head.weight.grad, model.head.bias.grad))
     with pytest.raises(RuntimeError, match="a second time"):
         loss.backward()
+
+
+@pytest.mark.usefixtures("recordings")
+def test_graphs_make_room_for_larger_batches(model: TransferClassifier) -> None:
+    """As where Lightning looks for the largest that fits."""
+
+    def of(count: int) -> None:
+        whole = batch()
+        model.training_step({name: value[:count] for name, value in whole.items()}, 0)
+
+    for count in (4, 4, 3, 3):
+        of(count)
+    assert used(model) == 2
+    of(8)
+    assert used(model) == 0
+
+
+def test_sums_of_a_batch_read_nothing_of_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that did would go on reading them where they are no more."""
+    random = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(6, 3, generator=random), torch.arange(6) % 3, torch.tensor(0.5 + n)) for n in range(3)]
+    whole, summed = StageMetrics("train", 3), StageMetrics("train", 3)
+    assert whole.sums_alone
+    for of in batches:
+        whole.update(*of)
+        with monkeypatch.context() as patch:
+            patch.setattr(Tensor, "__deepcopy__", None)
+            sums = summed.sums_of(*of)
+        summed.add(sums)
+    for (name, wanted), (_, found) in zip(whole.named(), summed.named(), strict=True):
+        assert wanted.update_count == found.update_count == 3
+        assert torch.equal(wanted.compute(), found.compute()), name
+
+
+def test_a_run_that_failed_gives_the_memory_back(recordings: Recordings, tmp_path: Path) -> None:
+    class Fails(Callback):
+        def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            assert used(pl_module) == 1  # type: ignore[arg-type]
+            raise KeyError("mine")
+
+    data = make_data(draw_images(tmp_path / "more"))
+    model = make_model(data)
+    with pytest.raises(KeyError):
+        make_trainer(tmp_path, callbacks=[Fails()]).fit(model, data)
+    assert recordings.steps == 1
+    assert not used(model.cpu())
 
 
 def other_head(model: TransferClassifier) -> None:
@@ -188,9 +239,17 @@ def past_torch(model: TransferClassifier) -> None:
     model.backbone.forget()
 
 
+def no_class_weights(model: TransferClassifier) -> None:
+    model.class_weights = None  # type: ignore[assignment]
+
+
+def other_metrics(model: TransferClassifier) -> None:
+    model.metrics["train_"] = StageMetrics("train", 3)
+
+
 CHANGES = (
     past_torch, other_head, other_numbers, other_layer, frozen_weights, other_rate, other_smoothing, other_mode,
-    other_class_weights,
+    other_class_weights, no_class_weights, other_metrics,
 )  # fmt: skip
 
 
@@ -224,6 +283,18 @@ def test_folded_weights_that_others_have_replaced_are_kept(recordings: Recording
     assert recordings.steps == 1
 
 
+def test_settings_of_torch_are_those_of_now(recordings: Recordings, model: TransferClassifier) -> None:
+    before = torch.backends.cudnn.deterministic
+    try:
+        for deterministic in (before, not before):
+            torch.backends.cudnn.deterministic = deterministic
+            for _ in range(2):
+                step(model)
+    finally:
+        torch.backends.cudnn.deterministic = before
+    assert recordings.steps == 2
+
+
 def test_what_training_writes_is_read_by_the_same_graph(recordings: Recordings, model: TransferClassifier) -> None:
     optimizer = torch.optim.SGD([of for of in model.parameters() if of.requires_grad], 0.1)
     for number in range(4):
@@ -251,6 +322,26 @@ def watched_gradient(model: TransferClassifier) -> None:
     model.head.weight.register_hook(lambda gradient: 2 * gradient)
 
 
+def watched_backwards(model: TransferClassifier) -> None:
+    model.head.register_full_backward_pre_hook(lambda *_: None)
+
+
+def layer_watched_backwards(model: TransferClassifier) -> None:
+    list(model.backbone.modules())[-1].register_full_backward_pre_hook(lambda *_: None)
+
+
+def further_metric(model: TransferClassifier) -> None:
+    model.metrics["train_"].scores.add_metrics({"auroc": MulticlassAUROC(3)})  # type: ignore[operator, union-attr]
+
+
+def other_network(model: TransferClassifier) -> None:
+    model.backbone.net = copy.deepcopy(model.backbone.net)
+
+
+def in_float16(model: TransferClassifier) -> None:
+    model.half()
+
+
 def own_head(model: TransferClassifier) -> None:
     model.head = nn.Sequential(nn.Dropout(0.5), model.head)  # type: ignore[assignment]
 
@@ -261,6 +352,11 @@ def own_method(model: TransferClassifier) -> None:
 
 def kept_features(model: TransferClassifier) -> None:
     model.cache_features = True
+
+
+def kept_biases(model: TransferClassifier) -> None:
+    model.backbone = type(model.backbone)("timm/levit_128s", "torch", (224, 224))
+    model.head = nn.Linear(model.backbone.num_features, 3)
 
 
 def nothing_folded(model: TransferClassifier) -> None:
@@ -276,13 +372,25 @@ class Own(TransferClassifier):
         return self.head(features)  # type: ignore[no-any-return]
 
 
+class OwnUpdate(TransferClassifier):
+    """Which does something with every batch's metrics."""
+
+    def _update(self, *args: Any) -> None:
+        super()._update(*args)
+
+
+def own_update(model: TransferClassifier) -> None:
+    model.__class__ = OwnUpdate
+
+
 def own_class(model: TransferClassifier) -> None:
     model.__class__ = Own
 
 
 PLAIN = (
-    watched_layer, watched_head, watched_backbone, watched_gradient, own_head, own_method, kept_features,
-    nothing_folded, own_class,
+    watched_layer, watched_head, watched_backbone, watched_gradient, watched_backwards, layer_watched_backwards,
+    further_metric, other_network, in_float16, own_head, own_method, own_class, own_update, kept_features,
+    nothing_folded, kept_biases,
 )  # fmt: skip
 
 
