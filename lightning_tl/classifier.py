@@ -219,7 +219,7 @@ class TransferClassifier(Steps):
         with self.backbone.without_graph():
             return self._caches[stage].features(batch["index"], lambda unknown: self._features(images[unknown]))  # type: ignore[no-any-return]
 
-    def state_of_step(self, batch: Batch) -> tuple[list[Any], list[Any]] | None:
+    def state_of_step(self) -> tuple[list[Any], list[Any]] | None:
         """See ``Steps``; steps that others have changed, compiled ones and those on kept features are not recorded."""
         if self.cache_features or self._compiled is not None or not self.backbone.recordable or _is_changed(self):
             return None

@@ -191,13 +191,14 @@ def _facts(module: nn.Module) -> list[Any]:
 
 
 def _modes() -> tuple[Any, ...]:
-    """Settings of the whole process by which torch chooses kernels."""
-    of_cudnn = torch.backends.cudnn
-    return (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_float32_matmul_precision(),
-        (of_cudnn.enabled, of_cudnn.benchmark, of_cudnn.deterministic, of_cudnn.allow_tf32),
-    )
+    """Settings of the whole process by which torch chooses kernels.
+
+    Of precision those that may be asked for whichever way they were set; torch refuses to tell its older ones then.
+    """
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
+    precision = (cudnn.conv.fp32_precision, matmul.fp32_precision)
+    return (torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic, *precision)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

@@ -89,8 +89,8 @@ class Steps(lightning.LightningModule):
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
 
-    def state_of_step(self, batch: Batch) -> tuple[list[Any], list[Any]] | None:
-        """What a step of training on the batch depends on besides what it is given: see ``StepGraph``.
+    def state_of_step(self) -> tuple[list[Any], list[Any]] | None:
+        """What a step of training depends on besides its batch: see ``StepGraph``.
 
         Returns:
             The fingerprint and the settings; None where a step cannot be recorded.
@@ -101,7 +101,7 @@ class Steps(lightning.LightningModule):
         """As ``training_step``, on one GPU, see ``StepGraph``; None where there is no graph of it."""
         if torch.compiler.is_compiling() or self._keep(batch) is not None or not step_graph.offered(batch["image"]):
             return None
-        state = self.state_of_step(batch)
+        state = self.state_of_step()
         if state is None:
             return None
         metrics = self._metrics_of("train")

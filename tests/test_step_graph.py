@@ -283,15 +283,22 @@ def test_folded_weights_that_others_have_replaced_are_kept(recordings: Recording
     assert recordings.steps == 1
 
 
-def test_settings_of_torch_are_those_of_now(recordings: Recordings, model: TransferClassifier) -> None:
-    before = torch.backends.cudnn.deterministic
+@pytest.mark.parametrize("values", [("conv.fp32_precision", "tf32", "ieee"), ("deterministic", False, True)])
+def test_settings_of_torch_are_those_of_now(
+    values: tuple[str, Any, Any], recordings: Recordings, model: TransferClassifier
+) -> None:
+    """Of precision, too, after whose setting torch refuses to tell its older ones."""
+    name, *settings = values
+    of: Any = torch.backends.cudnn.conv if name.startswith("conv") else torch.backends.cudnn  # type: ignore[attr-defined]
+    name = name.rpartition(".")[2]
+    before = getattr(of, name)
     try:
-        for deterministic in (before, not before):
-            torch.backends.cudnn.deterministic = deterministic
+        for setting in settings:
+            setattr(of, name, setting)
             for _ in range(2):
                 step(model)
     finally:
-        torch.backends.cudnn.deterministic = before
+        setattr(of, name, before)
     assert recordings.steps == 2
 
 
