@@ -211,6 +211,9 @@ class Recorder:
             return graph if proof is None or proof(graph, function, given) else None
         except RuntimeError:  # something of it cannot be recorded
             return None
+        except Exception as error:  # what is really at fault shows as soon as it is called without
+            warnings.warn(f"made no CUDA graph, and goes on without ({type(error).__name__}: {error}).", stacklevel=2)
+            return None
 
     def _on(self, device: torch.device, numbers: tuple[int, ...]) -> Tensor:
         if self._numbers[0] != numbers or self._numbers[1].device != device:

@@ -93,6 +93,21 @@ def test_what_cannot_be_recorded_is_tried_once(recordings: Recordings) -> None:
     assert len(recordings.shapes) == 1
 
 
+def test_what_goes_wrong_in_a_recording_is_told_and_ends_no_run(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("mine")
+
+    monkeypatch.setattr(cuda_graph, "capture", broken)
+    recorder = Recorder()
+    assert recorder(scaled, [torch.ones(4)], [2]) is None
+    with pytest.warns(UserWarning, match=r"made no CUDA graph, and goes on without \(KeyError: 'mine'\)"):
+        assert recorder(scaled, [torch.ones(4)], [2]) is None
+    assert recorder(scaled, [torch.ones(4)], [2]) is None  # is not tried again
+    assert not recordings.shapes
+
+
 @pytest.mark.usefixtures("recordings")
 def test_graphs_do_not_travel() -> None:
     recorder = Recorder()
