@@ -51,7 +51,13 @@ MEANS = (
         STEPS_APART,  # which has frozen layers in it
         on=("gpu",),
     ),
-    Means("these, augmentation and draws of dropout as CUDA graphs", "resident", {"unrecorded": True}, on=("gpu",)),
+    Means(
+        "without that: augmentation and draws of dropout as CUDA graphs",
+        "resident",
+        {**STEPS_APART, "unrecorded": True},
+        STEPS_APART,  # as a step that is not recorded draws dropout by a graph of its own
+        on=("gpu",),
+    ),
     Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}, on=EVERYWHERE),
     Means(

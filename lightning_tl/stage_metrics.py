@@ -117,7 +117,7 @@ class StageMetrics(nn.Module):
         metrics = self._in_checkpoint_order()
         before = [value for metric in metrics for value in _state(metric).values()]
         after = iter(by_type(torch._foreach_add, before, sums))
-        for metric in metrics:  # past ``setattr``, which looks at each for a parameter: a tenth of a step of a GPU
+        for metric in metrics:  # past ``setattr``, which looks through parameters, buffers and modules each time
             vars(metric).update({name: next(after) for name in metric._defaults})
             vars(metric).update(_update_count=metric._update_count + 1, _computed=None)
 

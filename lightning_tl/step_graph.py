@@ -1,7 +1,7 @@
 """A training step as one CUDA graph: from a batch to its loss, what it adds to the metrics, and every gradient.
 
-Frozen layers, those that train, dropout, head, loss and the backward pass are some five hundred small kernels, which a
-GPU computes sooner than Python can name them one by one.
+Frozen layers, those that train, dropout, head, loss and the backward pass are hundreds of small kernels, which a GPU
+computes sooner than Python can name them one by one.
 """
 
 import warnings

@@ -56,10 +56,10 @@ class Steps(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one augmented batch: a scalar."""
-        recorded = self._by_a_graph(batch)
+        keep = self._keep(batch)
+        recorded = self._by_a_graph(batch) if keep is None else None
         if recorded is not None:
             return recorded
-        keep = self._keep(batch)
         loss, logits = self._learn(batch, keep)
         self._update("train", logits, batch["label"], loss, keep)
         return loss if keep is None else self._share_of_global(loss, keep)
@@ -89,17 +89,17 @@ class Steps(lightning.LightningModule):
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
 
+    @abstractmethod
     def state_of_step(self) -> tuple[list[Any], list[Any]] | None:
         """What a step of training depends on besides its batch: see ``StepGraph``.
 
         Returns:
             The fingerprint and the settings; None where a step cannot be recorded.
         """
-        return None
 
     def _by_a_graph(self, batch: Batch) -> Tensor | None:
         """As ``training_step``, on one GPU, see ``StepGraph``; None where there is no graph of it."""
-        if torch.compiler.is_compiling() or self._keep(batch) is not None or not step_graph.offered(batch["image"]):
+        if torch.compiler.is_compiling() or not step_graph.offered(batch["image"]):
             return None
         state = self.state_of_step()
         if state is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from recorded import stand_in
 from torch import Tensor
 
 from lightning_tl import cuda_graph
@@ -29,8 +30,7 @@ class Recordings:
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> Recordings:
     made = Recordings()
-    monkeypatch.setattr(cuda_graph, "capture", made)
-    monkeypatch.setattr(cuda_graph, "offered", lambda x: True)
+    stand_in(monkeypatch, made)
     return made
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torchmetrics.classification import MulticlassF1Score
 
 from lightning_tl.stage_metrics import BatchMean, MacroF1, StageMetrics
@@ -54,6 +55,23 @@ def test_f1_counts_what_the_library_counts(absent: bool) -> None:
     for name in ("tp", "fp", "fn"):
         assert torch.equal(ours.metric_state[name], theirs.metric_state[name]), name
     assert torch.equal(ours.compute(), theirs.compute())
+
+
+def test_sums_of_a_batch_read_nothing_of_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that did would go on reading them where they are no more."""
+    random = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(6, 3, generator=random), torch.arange(6) % 3, torch.tensor(0.5 + n)) for n in range(3)]
+    whole, summed = StageMetrics("train", 3), StageMetrics("train", 3)
+    assert whole.sums_alone
+    for of in batches:
+        whole.update(*of)
+        with monkeypatch.context() as patch:
+            patch.setattr(Tensor, "__deepcopy__", None)
+            sums = summed.sums_of(*of)
+        summed.add(sums)
+    for (name, wanted), (_, found) in zip(whole.named(), summed.named(), strict=True):
+        assert wanted.update_count == found.update_count == 3
+        assert torch.equal(wanted.compute(), found.compute()), name
 
 
 def states(metrics: StageMetrics) -> list[dict[str, torch.Tensor]]:

@@ -68,20 +68,7 @@ class Runner(Base):
         self.job, self.settings = job, Settings(**job["settings"])
         self.device = torch_device(self.settings.accelerator)
         self.options = divide(job["options"])
-        if self.options["rest"].get("padded_copies"):
-            padding.same_padded = folding.same_padded = _padded  # type: ignore[attr-defined]
-        if self.options["rest"].get("separate_relu6"):
-            relu6.in_one_pass = lambda x, weight: False
-        if self.options["rest"].get("plain_layout"):
-            frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
-        if self.options["rest"].get("no_graph"):
-            frozen_graph.WORTH = 2**62
-        if self.options["rest"].get("unrecorded"):
-            cuda_graph.Recorder.__call__ = lambda *_: None  # type: ignore[method-assign]
-        if self.options["rest"].get("steps_apart"):
-            step_graph.offered = lambda images: False
-        if self.options["rest"].get("norms_apart"):
-            folding.join = lambda pair: None
+        switch(self.options["rest"])
         self.model = self._model()
         self.initial = deepcopy(self.model.state_dict())
 
@@ -167,6 +154,24 @@ class Runner(Base):
             seed=settings.seed,
             **{"num_workers": settings.threads, **self.options["data"]},
         )
+
+
+def switch(options: dict[str, Any]) -> None:
+    """Switch off, in all of this process, what ``SWITCHES`` among the options say; see ``Runner``."""
+    if options.get("padded_copies"):
+        padding.same_padded = folding.same_padded = _padded  # type: ignore[attr-defined]
+    if options.get("separate_relu6"):
+        relu6.in_one_pass = lambda x, weight: False
+    if options.get("plain_layout"):
+        frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
+    if options.get("no_graph"):
+        frozen_graph.WORTH = 2**62
+    if options.get("unrecorded"):
+        cuda_graph.Recorder.__call__ = lambda *_, **__: None  # type: ignore[method-assign]
+    if options.get("steps_apart"):
+        step_graph.offered = lambda images: False
+    if options.get("norms_apart"):
+        folding.join = lambda pair: None
 
 
 def _padded(x: Tensor, weight: Tensor, stride: Any, dilation: Any) -> tuple[Tensor, Tensor, tuple[int, int]]:

@@ -135,7 +135,7 @@ class AugmentationPipeline(nn.Module):
         return [draws.stream_key(seed, draws.AUGMENT + position, epoch) for position in range(len(self.transforms))]
 
     def _draw(self, index: Tensor, keys: Sequence[int] | Tensor, dtype: torch.dtype) -> list[Params]:
-        """See ``draw``; where keys are a tensor, by one kernel for all transforms instead of one for each."""
+        """See ``draw``; where keys are a tensor, at once for all transforms: as many kernels as for one."""
         transforms = self._augmentations()
         counts = [transform.draws for transform in transforms]
         if isinstance(keys, Tensor):
