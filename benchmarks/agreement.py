@@ -23,6 +23,8 @@ SHARED = {"float32": 1e-3, "mixed": 1e-1}
 of 16 at 96 pixels, twelve steps of ``head``: Keras' own mixed model on JAX is off its float32 one by up to 0.048 (root
 mean square 0.023), lightning-tl by up to 0.059 (0.035), and by up to 0.043 (0.023) where BatchNorm is not folded: the
 folded weights are others, and so are their roundings. Whether the recipe is right is what float32 tells."""
+SHARED_STEPS = 12
+"""At most so many: as many as these were measured on. Roundings grow from step to step."""
 MARGIN = {"float32": 0.05, "mixed": 0.1}
 """Share of the reference's mean loss that own draws and other resampling may make."""
 SIGMAS = 4.0

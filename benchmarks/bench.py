@@ -86,6 +86,7 @@ def run(
         content[block], pieces = [], list(part(ground, counting))
         while pieces and time.perf_counter() < end:
             content[block] += pieces.pop(0)()
+            keep(so_far())
         if pieces:
             reason = f"{len(pieces)} of its parts: the time of a quick run was spent"
             content["left_out"].append({"measure": measure, "reason": reason})
@@ -104,7 +105,7 @@ def _together(
         findings = Findings(group)
         for phase in PHASES:
             say(f"losses of phase {phase} with shared draws")
-            answers = group.each(do="losses", phase=phase, steps=settings.steps)
+            answers = group.each(do="losses", phase=phase, steps=min(settings.steps, agreement.SHARED_STEPS))
             losses = {key: answer["losses"] for key, answer in answers.items()}
             findings.verdicts += agreement.compare_shared(phase, losses, frameworks)
         for source in [source for source in ("resident", "files") if source in measures]:

@@ -11,35 +11,48 @@ from benchmarks.prepare import Ground
 from benchmarks.rounds import Sample, middle, ratios, spread
 from benchmarks.settings import PHASES
 
-SOURCES = ("files", "resident")
+CACHES = {"cpu": ("disk",), "gpu": ("disk", "device")}
+"""Places in which decoded images are kept, ``data.cache``: the default, and that of a GPU's own memory."""
+MEMORY = "resident"
 
 
 def loading(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], list[dict[str, Any]]]]:
-    """A piece for each precision, of the first lightning-tl of the table in it; see ``_measured``."""
+    """Of the first lightning-tl of the table in each precision: a piece for each, on a GPU one; see ``_measured``."""
     ours = {framework.precision: framework for framework in reversed(frameworks) if framework.family == "lightning-tl"}
-    return [partial(_measured, ground, framework) for framework in ours.values()]
+    together = [list(ours.values())] if ground.settings.accelerator == "gpu" else [[one] for one in ours.values()]
+    return [partial(_measured, ground, chosen) for chosen in together if chosen]
 
 
-def _measured(ground: Ground, framework: Framework) -> list[dict[str, Any]]:
-    """A row a phase. The tables of files and of memory are minutes apart, in which a machine may have changed."""
-    both = {source: replace(framework, name=f"{framework.name} from {source}") for source in SOURCES}
-    source_of = {one.key: source for source, one in both.items()}
-    with alive(ground, list(both.values())) as group:
+def _measured(ground: Ground, chosen: Sequence[Framework]) -> list[dict[str, Any]]:
+    """A row for a phase and a cache; the tables of files and of memory are of different minutes of the machine."""
+    memory = {one.key: replace(one, name=f"{one.name} from {MEMORY}") for one in chosen}
+    kept = {(one.key, cache): _keeping(one, cache) for one in chosen for cache in CACHES[ground.settings.accelerator]}
+    source_of = {one.key: MEMORY for one in memory.values()} | {one.key: "files" for one in kept.values()}
+    with alive(ground, [*memory.values(), *kept.values()]) as group:
         samples = {phase: group.train(phase, source_of, ground.settings) for phase in PHASES}
-    files, resident = (both[source].key for source in SOURCES)
     return [
-        _row(framework, phase, found[files], found[resident])
+        _row(one, phase, cache, found[files.key], found[memory[one.key].key])
+        for one in chosen
         for phase, found in samples.items()
-        if files in found and resident in found
+        for (key, cache), files in kept.items()
+        if key == one.key and files.key in found and memory[one.key].key in found
     ]
 
 
-def _row(framework: Framework, phase: str, files: Sequence[Sample], resident: Sequence[Sample]) -> dict[str, Any]:
+def _keeping(framework: Framework, cache: str) -> Framework:
+    """The framework, keeping decoded images there."""
+    return replace(framework, name=f"{framework.name} from {cache}", options={**framework.options, "cache": cache})
+
+
+def _row(
+    framework: Framework, phase: str, cache: str, files: Sequence[Sample], resident: Sequence[Sample]
+) -> dict[str, Any]:
     fractions = ratios(files, resident)
     return {
         "framework": framework.name,
         "precision": framework.precision,
         "phase": phase,
+        "cache": cache,
         "files": middle(sample.speed for sample in files),
         "resident": middle(sample.speed for sample in resident),
         "fraction": middle(fractions),

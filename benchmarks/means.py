@@ -106,51 +106,57 @@ MEANS = (
 """Options of a constructor that the installed version does not have are left out."""
 
 
+class Pair(NamedTuple):
+    """lightning-tl with one of its means and all that it needs, and without it."""
+
+    mean: Means
+    on: Framework
+    off: Framework
+
+
 def means(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], list[dict[str, Any]]]]:
     """lightning-tl with each of its means switched off, against itself with all; a piece for each ``_together``.
 
     The one compared is the first lightning-tl of the table in the means' precision: as it is by default.
     """
     pieces: list[Callable[[], list[dict[str, Any]]]] = []
-    for group in _together():
-        first = group[0]
-        for base in [f for f in frameworks if f.family == "lightning-tl" and f.precision == first.precision][:1]:
-            on = replace(base, name="with all", options={**base.options, **first.needs}) if first.needs else base
-            without = [
-                (mean, replace(base, name=f"without: {mean.name}", options={**base.options, **mean.off}))
-                for mean in group
-                if _switches(on, mean.off) and ground.settings.accelerator in mean.on
-            ]
-            if without:
-                pieces.append(partial(_measured, ground, on, without, first.source))
+    for group in _together(ground.settings.accelerator):
+        ours = [f for f in frameworks if f.family == "lightning-tl" and f.precision == group[0].precision][:1]
+        pairs = [_pair(mean, base) for mean in group for base in ours]
+        if pairs := [pair for pair in pairs if _switches(pair.on, pair.mean.off)]:
+            pieces.append(partial(_measured, ground, pairs))
     return pieces
 
 
-def _together() -> list[list[Means]]:
-    """The means by what they are measured against: one source, precision, and the same needs."""
-    groups: list[list[Means]] = []
+def _together(accelerator: str) -> list[list[Means]]:
+    """The means by what is alive with them: one source and precision, and on a CPU, which is small, the same needs."""
+    groups: dict[str, list[Means]] = {}
     for mean in MEANS:
-        alike = [group for group in groups if _place(group[0]) == _place(mean)]
-        groups = groups if alike else [*groups, []]
-        (alike or groups[-1:])[0].append(mean)
-    return groups
+        apart = mean.needs.keys() & NO_AUGMENTATION if accelerator == "gpu" else mean.needs
+        if accelerator in mean.on:
+            groups.setdefault(str((mean.source, mean.precision, apart)), []).append(mean)
+    return list(groups.values())
 
 
-def _place(mean: Means) -> tuple[Any, ...]:
-    return (mean.source, mean.precision, mean.needs)
+def _pair(mean: Means, base: Framework) -> Pair:
+    """What is compared, under names that tell them from all others."""
+    needed = ", ".join(f"{name}={value}" for name, value in mean.needs.items())
+    name = f"with all but {needed}" if needed else base.name
+    on = replace(base, name=name, options={**base.options, **mean.needs})
+    return Pair(mean, on, replace(base, name=f"without: {mean.name}", options={**base.options, **mean.off}))
 
 
-def _measured(
-    ground: Ground, base: Framework, without: Sequence[tuple[Means, Framework]], source: str
-) -> list[dict[str, Any]]:
+def _measured(ground: Ground, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Rows of one source: a mean and a phase each."""
-    with alive(ground, [base, *(framework for _, framework in without)]) as group:
+    source = pairs[0].mean.source
+    frameworks = {framework.key: framework for pair in pairs for framework in (pair.on, pair.off)}
+    with alive(ground, list(frameworks.values())) as group:
         samples = {phase: group.train(phase, source, ground.settings) for phase in PHASES}
     return [
-        _row(mean, framework, phase, found[framework.key], found[base.key])
+        _row(mean, off, phase, found[off.key], found[on.key])
         for phase, found in samples.items()
-        for mean, framework in without
-        if framework.key in found and base.key in found
+        for mean, on, off in pairs
+        if on.key in found and off.key in found
     ]
 
 

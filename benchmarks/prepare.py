@@ -55,7 +55,9 @@ class Ground:
         return new
 
 
-def prepare(settings: Settings, folder: Path, data: Path | None, weights: Path | None) -> Ground:
+def prepare(
+    settings: Settings, folder: Path, data: Path | None, weights: Path | None, from_files: bool = True
+) -> Ground:
     """Draw or copy files, decode them, find or draw weights; all below ``folder``.
 
     Args:
@@ -63,11 +65,12 @@ def prepare(settings: Settings, folder: Path, data: Path | None, weights: Path |
         folder: temporary.
         data: folder of class folders; None to draw.
         weights: Keras' .h5 file; None for that of ``ASSETS``, or random ones.
+        from_files: whether the files are predicted, which takes one for each image of a round.
 
     Raises:
         ValueError: too few images, or no such file.
     """
-    needed = settings.batch_size * (max(settings.skip + settings.steps, settings.warmup + 1))
+    needed = settings.batch_size * (max(settings.skip + settings.steps, settings.warmup + 1)) * from_files
     if settings.files < needed:
         raise ValueError(f"--files: prediction reads {needed} images in a round. Received: {settings.files}.")
     path, described = _weights(folder, weights, settings)

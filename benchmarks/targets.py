@@ -125,14 +125,19 @@ def _of_ceiling(rows: Sequence[Row], wanted: float) -> Iterator[Target]:
 
 
 def _files_of_resident(rows: Sequence[Row], loading: Sequence[Row]) -> Iterator[Target]:
-    """Of the same rounds where they were measured so, else of two tables."""
-    together = {(row["precision"], row["phase"]): row for row in loading}
+    """Of the same rounds where they were measured so, by the cache that is best there; else of two tables."""
+    by_fraction = sorted(loading, key=lambda row: row["fraction"])
+    together = {(row["precision"], row["phase"]): row for row in by_fraction}
     for precision in ("float32", "mixed"):
         for phase in ("head", "finetune"):
             row = together.get((precision, phase))
-            by = f"{row['framework']}, in the same rounds" if row else ""
-            found, by = (row["fraction"], by) if row else _of_two_tables(rows, precision, phase)
+            found, by = (row["fraction"], _in_the_same_rounds(row)) if row else _of_two_tables(rows, precision, phase)
             yield Target(f"{precision}, {phase}, files: fraction of resident", OF_RESIDENT, found, by)
+
+
+def _in_the_same_rounds(row: Row) -> str:
+    cache = f", data.cache: {row['cache']}" if "cache" in row else ""  # which earlier reports do not say
+    return f"{row['framework']}{cache}, in the same rounds"
 
 
 def _of_two_tables(rows: Sequence[Row], precision: str, phase: str) -> tuple[float | None, str]:

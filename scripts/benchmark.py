@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         write_text(unfinished, json.dumps(lent, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        ground = prepare(settings, Path(folder), options.data, options.weights)
+        ground = prepare(settings, Path(folder), options.data, options.weights, "files" in options.measures)
         if old:
             require_same_block("weights", {"weights": ground.sources}, old, accuracy)
         content = run(ground, frameworks, options.measures, keep)
