@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from benchmarked import TINY, command, made_up, made_up_ground
 
-from benchmarks.agreement import MARGIN, SHARED, compare_shared, own_bound, shared_error
+from benchmarks.agreement import MARGIN, OTHER_STEPS, SHARED, compare_own, compare_shared, own_bound, shared_error
 from benchmarks.bench import beside_their_ceilings, run
 from benchmarks.frameworks import select
 from benchmarks.growth import growth
@@ -182,6 +182,21 @@ def test_own_draws_may_scatter_but_not_drift() -> None:
     assert not error <= bound
 
 
+@pytest.mark.parametrize(("framework", "passes"), [("keras-jax", False), ("plain-lightning", True)])
+def test_other_pictures_part_the_losses_later(framework: str, passes: bool) -> None:
+    """Torchvision's augmentation is not the recipe's: that shows as training goes on, and is no wrong work."""
+    reference, other = select(["keras-torch float32", f"{framework} float32"])
+    if framework == "keras-jax":
+        reference, other = other, reference  # in the table's order
+    same = [2.0] * OTHER_STEPS
+    (late,) = compare_own(
+        "head", {reference.key: [*same, *same], other.key: [*same, *[1.0] * len(same)]}, [reference, other]
+    )
+    assert late["passed"] is passes
+    (early,) = compare_own("head", {reference.key: same, other.key: [1.0] * len(same)}, [reference, other])
+    assert not early["passed"]
+
+
 def test_the_meter_holds_a_fit_between_measurements() -> None:
     requests = [{"do": "more", "skip": 0, "steps": 1}, {"do": "close"}]
     answers: list[Request] = []
@@ -256,6 +271,8 @@ def test_a_folder_with_too_few_images_of_a_class_is_refused(tmp_path: Path) -> N
     folder.mkdir()
     with pytest.raises(ValueError, match=rf"^--data: prediction reads 84 .* Received: {few}, of which 50 can be taken"):
         prepare(replace(TINY, steps=20, files=100), folder, few, None)
+    ground = prepare(replace(TINY, steps=20, files=40), tmp_path, few, None, from_files=False)
+    assert 16 <= len(list(ground.root.glob("*/*"))) < 84, "images in memory can be predicted again and again"
 
 
 def test_seconds_of_children_that_have_ended_are_their_familys() -> None:

@@ -98,6 +98,15 @@ def test_files_are_held_against_memory_in_the_same_rounds() -> None:
     assert together.by == "lightning-tl, in the same rounds"
 
 
+def test_of_several_caches_the_best_counts_and_is_named() -> None:
+    """A GPU's user has the choice; it is the same for no other."""
+    row = {"framework": "lightning-tl", "precision": "mixed", "phase": "head"}
+    found = {"disk": 0.9, "device": 1.01, "ram": 0.8}
+    content = {"rows": [], "loading": [{**row, "cache": cache, "fraction": value} for cache, value in found.items()]}
+    (target,) = (t for t in all_targets(content, bfloat16=True) if t.what == "mixed, head, files: fraction of resident")
+    assert (target.found, target.by) == (1.01, "lightning-tl, data.cache: device, in the same rounds")
+
+
 def _against_plain(what: str, **content: Any) -> Target:
     targets = all_targets({"rows": [], **content}, bfloat16=True)
     return next(target for target in targets if target.what.startswith(f"{what}: times plain Lightning, at its worst"))
