@@ -259,7 +259,8 @@ class TransferClassifier(Steps):
         """
         if self._trainer is None:
             return batch
-        self._checks.check(batch, not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features)
+        numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
+        self._checks.check(batch, self.num_classes, labelled=not self.trainer.predicting, numbered=numbered)
         self.padded = self.trainer.world_size > 1 and bool((batch["index"] == PADDING).any())
         return batch
 

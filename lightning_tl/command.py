@@ -41,6 +41,8 @@ All commands: lightning-tl --help
 
 
 HELP = ("-h", "--help")
+BEFORE = ("-c", "--config")
+"""Options of LightningCLI's own, which may come before the command: a config with a block for each."""
 ENDED_BY_SIGPIPE = 128 + 13  # as shells tell of a process that a signal has ended
 
 
@@ -83,10 +85,10 @@ def main(args: Sequence[str] | None = None, load: Callable[[str], ModuleType] = 
     if first == "--version":
         print(f"lightning-tl {version('lightning-tl')}")
         return 0
-    if first.startswith("-"):  # LightningCLI has options of its own, before the command
+    if first.partition("=")[0] in BEFORE:
         return _run(LIGHTNING, args, load)
     if first not in COMMANDS:
-        print(f"lightning-tl: error: {printable(_unknown(first))}", file=sys.stderr)
+        print(f"lightning-tl: error: {printable(_unknown(words))}", file=sys.stderr)
         return 2
     module = COMMANDS[first][0]
     if module == LIGHTNING and len(words) == 2 and words[1] in HELP:
@@ -131,7 +133,11 @@ def _help() -> str:
     )
 
 
-def _unknown(name: str) -> str:
+def _unknown(words: Sequence[str]) -> str:
+    name = words[0]
+    if name.startswith("-"):
+        command = next((word for word in words if word in COMMANDS), "fit")
+        return f"options come after the command. Received: {name}; lightning-tl {command} {name} ..."
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(COMMANDS)}."
     return f"no such command. Received: {name}. {hint}"

@@ -122,6 +122,32 @@ def test_pixels_between_0_and_1_are_refused_whatever_is_done_with_them(tmp_path:
         act(model, *black)
 
 
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (3, r"^label: positions of the model's 3 classes, 0 to 2, are needed. Received: 3; give .* class_names of all"),
+        (-1, r"^label: positions of the model's 3 classes, 0 to 2, are needed. Received: -1;"),
+        (1.0, r"^label: positions of the classes, int64 \(batch,\), are needed. Received: torch.float32."),
+    ],
+)
+def test_labels_of_no_class_are_refused_where_they_are_looked_at(label: Any, message: str, tmp_path: Path) -> None:
+    model, trainer = make_model(make_data(draw_images(tmp_path / "images"))), make_trainer(tmp_path)
+    samples = [{"image": torch.zeros(3, 32, 32, dtype=torch.uint8), "label": 0, "index": n} for n in range(8)]
+    good: DataLoader[Any] = DataLoader(samples, batch_size=4)  # type: ignore[arg-type]
+    bad: DataLoader[Any] = DataLoader([*samples[:7], {**samples[7], "label": label}], batch_size=4)  # type: ignore[arg-type]
+    for act in (lambda: trainer.fit(model, bad, good), lambda: trainer.fit(model, good, bad)):
+        with pytest.raises(InputError, match=message):
+            act()
+    for evaluate in (trainer.validate, trainer.test):
+        with pytest.raises(InputError, match=message):
+            evaluate(model, bad)
+    if label == -1:
+        assert trainer.predict(model, bad), "it is unknown there"
+    else:
+        with pytest.raises(InputError, match=message):
+            trainer.predict(model, bad)
+
+
 def test_images_of_another_size_are_evaluated_with_one_warning(tmp_path: Path) -> None:
     data = make_data(draw_images(tmp_path / "images"), batch_size=2)
     model, trainer = make_model(data, image_size=(48, 32)), make_trainer(tmp_path)

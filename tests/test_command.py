@@ -22,6 +22,12 @@ from lightning_tl.importing import import_uncollected
         (("--help",), 0, "usage: lightning-tl COMMAND"),
         (("--version",), 0, "lightning-tl 0."),
         (("fti",), 2, "no such command. Received: fti. Did you mean fit?"),
+        (
+            ("--data.root", "x", "validate"),
+            2,
+            "options come after the command. Received: --data.root; lightning-tl validate --data.root ...",
+        ),
+        (("--help=yes",), 2, "options come after the command. Received: --help=yes; lightning-tl fit --help=yes ..."),
         (("zzz\x1b[2J",), 2, "Received: zzz\\x1b[2J. Commands: fit, validate, test, predict"),
     ],
 )
