@@ -11,6 +11,7 @@ from keras_ref.classifier import build_classifier
 from keras_ref.config import Config
 from keras_ref.data import open_source
 from keras_ref.data.split_file import write_split
+from keras_ref.data.summary import data_line
 from keras_ref.files import write_text
 from keras_ref.finish import finish_fit
 from keras_ref.phases import fit_phases
@@ -19,7 +20,7 @@ from keras_ref.runfolder import choose_run_folder, release_claims
 
 
 def fit(config: Config) -> Path:
-    """Train and evaluate as ``config`` says.
+    """Train and evaluate as ``config`` says; prints the images first.
 
     Returns:
         The run folder.
@@ -31,6 +32,7 @@ def fit(config: Config) -> Path:
     run_folder = choose_run_folder(config.root)
     try:
         source = open_source(config.data, config.seed)
+        print(data_line(source), flush=True)
         keras.utils.set_random_seed(config.seed)
         shared = config.draws == "shared"
         classifier = build_classifier(config.model, config.data.size, len(source.class_names), config.seed, shared)

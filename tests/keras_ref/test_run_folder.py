@@ -14,6 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from keras_ref.config import read_config
 from lightning_tl.data import read_split
+from lightning_tl.data.summary import data_line
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -58,6 +59,11 @@ def test_all_files_are_there_and_the_last_line_names_the_folder(keras_side: Any)
         "checkpoints/last.weights.h5",
     }
     assert keras_side.output.splitlines()[-1] == f"run folder: {keras_side.run}"
+
+
+def test_the_images_are_told_in_the_words_of_lightning_tl(keras_side: Any) -> None:
+    samples = read_split(keras_side.run / "split.csv")
+    assert data_line(samples, sorted({sample.label for sample in samples})) in keras_side.output.splitlines()
 
 
 def test_nothing_is_warned_of(keras_side: Any) -> None:
