@@ -62,7 +62,7 @@ def test_all_files_are_there_and_the_last_line_names_the_folder(keras_side: Any)
 
 
 def test_the_images_are_told_in_the_words_of_lightning_tl(keras_side: Any) -> None:
-    samples = read_split(keras_side.run / "split.csv")
+    samples = read_split(keras_side.run / "split.csv", keras_side.folder / "images")
     assert data_line(samples, sorted({sample.label for sample in samples})) in keras_side.output.splitlines()
 
 
