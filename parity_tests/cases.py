@@ -14,6 +14,8 @@ SLOW = {
 }  # fmt: skip
 """Claims that take a quarter of a minute or more: on torch always; on the others, which meet it in other claims, with
 ``--slow``."""
+SLOW_ON_TORCH = {"float64": ("forward-large", "trajectory", "trajectory-real")}
+"""With ``--slow`` on torch too: trajectory-augmented is trajectory with more in it, and float32 meets the others."""
 
 
 def cases(backend: str) -> pytest.MarkDecorator:
@@ -24,7 +26,8 @@ def cases(backend: str) -> pytest.MarkDecorator:
 
 
 def _marks(backend: str, name: str, dtype: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if backend != "torch" and name in SLOW.get(dtype, ()) else []
+    slow = SLOW_ON_TORCH if backend == "torch" else SLOW
+    return [pytest.mark.slow] if name in slow.get(dtype, ()) else []
 
 
 def assert_holds(name: str, backend: str, dtype: str) -> None:
