@@ -86,7 +86,6 @@ def run(
         content[block], pieces = [], list(part(ground, counting))
         while pieces and time.perf_counter() < end:
             content[block] += pieces.pop(0)()
-            keep(so_far())
         if pieces:
             reason = f"{len(pieces)} of its parts: the time of a quick run was spent"
             content["left_out"].append({"measure": measure, "reason": reason})

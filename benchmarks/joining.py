@@ -104,10 +104,19 @@ def _tables(new: Content, old: Content) -> dict[str, Any]:
     asked = {_key(row) for row in (*new["rows"], *new.get("agreement", ()))} | {
         item["framework"] for block in ("refused", "left_out") for item in new[block] if "framework" in item
     }
+    refused = {item["framework"] for item in new["refused"]}
+    asked -= _still_refused(new, old) - refused
     for block in ("refused", "left_out"):
         stay = [item for item in old[block] if item.get("framework") not in asked and not _again(item, new)]
         joined[block] = [*new[block], *stay]
     return joined
+
+
+def _still_refused(new: Content, old: Content) -> set[str]:
+    """Keys of those that disagreed with a reference that they have not been held against again."""
+    again = {(_key(row), row["reference"]) for row in new.get("agreement", ())}
+    failed = {(_key(row), row["reference"]) for row in old["agreement"] if not row["passed"]}
+    return {key for key, _ in failed - again}
 
 
 def _again(item: Content, new: Content) -> bool:
@@ -120,7 +129,7 @@ def _joined(new: Sequence[Content], old: Sequence[Content]) -> list[dict[str, An
     """All of ``new``, after the rows of ``old`` that have no counterpart there, marked where there are new ones."""
 
     def place(row: Content) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in ("framework", "precision", "phase", "source", "kind"))
+        return tuple(row.get(name) for name in ("framework", "precision", "phase", "source", "kind", "reference"))
 
     measured = {place(row) for row in new}
     mark = {"earlier": True} if new else {}

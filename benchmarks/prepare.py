@@ -73,6 +73,9 @@ def prepare(
     needed = settings.batch_size * (max(settings.skip + settings.steps, settings.warmup + 1)) * from_files
     if settings.files < needed:
         raise ValueError(f"--files: prediction reads {needed} images in a round. Received: {settings.files}.")
+    held = settings.batches * settings.batch_size + settings.val_images
+    if settings.files < held:
+        raise ValueError(f"--files: {held} of them are decoded into memory. Received: {settings.files}.")
     path, described = _weights(folder, weights, settings)
     root = folder / "files"
     if data is None:

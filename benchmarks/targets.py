@@ -24,6 +24,8 @@ ON_A_GPU = 4.0
 BACKENDS = ("torch", "jax", "tensorflow")
 OURS, PLAIN = "lightning-tl", "plain-lightning"
 OF_CEILING, OF_CEILING_ON_A_GPU = 0.85, 0.7
+DEFAULT = "disk"
+"""``data.cache`` where nothing else is asked for; of another one the table tells."""
 OF_RESIDENT = 0.95
 """Speed from files, which after the first epoch are kept decoded, over that of images in memory."""
 
@@ -125,19 +127,14 @@ def _of_ceiling(rows: Sequence[Row], wanted: float) -> Iterator[Target]:
 
 
 def _files_of_resident(rows: Sequence[Row], loading: Sequence[Row]) -> Iterator[Target]:
-    """Of the same rounds where they were measured so, by the cache that is best there; else of two tables."""
-    by_fraction = sorted(loading, key=lambda row: row["fraction"])
-    together = {(row["precision"], row["phase"]): row for row in by_fraction}
+    """Of the same rounds where they were measured so, by the cache that is the default; else of two tables."""
+    together = {(row["precision"], row["phase"]): row for row in loading if row.get("cache", DEFAULT) == DEFAULT}
     for precision in ("float32", "mixed"):
         for phase in ("head", "finetune"):
             row = together.get((precision, phase))
-            found, by = (row["fraction"], _in_the_same_rounds(row)) if row else _of_two_tables(rows, precision, phase)
+            by = f"{row['framework']}, in the same rounds" if row else ""
+            found, by = (row["fraction"], by) if row else _of_two_tables(rows, precision, phase)
             yield Target(f"{precision}, {phase}, files: fraction of resident", OF_RESIDENT, found, by)
-
-
-def _in_the_same_rounds(row: Row) -> str:
-    cache = f", data.cache: {row['cache']}" if "cache" in row else ""  # which earlier reports do not say
-    return f"{row['framework']}{cache}, in the same rounds"
 
 
 def _of_two_tables(rows: Sequence[Row], precision: str, phase: str) -> tuple[float | None, str]:

@@ -20,19 +20,15 @@ class BatchChecks:
         """Look at everything again."""
         self._pixels_seen = self._warned_of_size = False
 
-    def check(self, batch: Any, classes: int, labelled: bool, numbered: bool) -> None:
+    def check(self, batch: Any, numbered: bool) -> None:
         """See that loaders give what the model takes; of the pixels only the first batch's are looked at.
 
         Args:
-            batch: of a loader, where that has put it; labels that are on a GPU are not looked at, as it would be
-                waited for.
-            classes: of the model.
-            labelled: whether every label is known; in prediction those that are not are below 0.
+            batch: of a loader, where that has put it.
             numbered: whether ``index`` is needed.
 
         Raises:
-            InputError: no dict of ``image``, ``label`` and ``index``; labels of no class; or pixels in [0, 1], which
-                would pass for black.
+            InputError: no dict of ``image``, ``label`` and ``index``, or pixels in [0, 1], which would pass for black.
         """
         wanted = {"image", "label", "index"} if numbered else {"image", "label"}
         if not isinstance(batch, dict) or not wanted <= batch.keys():
@@ -41,7 +37,6 @@ class BatchChecks:
                 "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "
                 f"(int64, the image's number in its split). Received: {known}."
             )
-        _check_labels(batch["label"], classes, labelled)
         images = batch["image"]
         if not self._pixels_seen and images.is_floating_point() and images.numel():
             highest = float(images.max())
@@ -51,6 +46,29 @@ class BatchChecks:
                     f"{highest:.3g} in the first batch; torchvision's v2.PILToTensor gives uint8, ToTensor [0, 1]."
                 )
         self._pixels_seen = True
+
+    def require_classes(self, labels: Any, classes: int, known: bool) -> None:
+        """See that labels are of classes that there are: a GPU would end in an assertion that names nothing.
+
+        Args:
+            labels: of a batch, where a loader has put them; on a GPU, which would be waited for, not looked at.
+            classes: of the model.
+            known: whether all are; in prediction those that are not are below 0.
+
+        Raises:
+            InputError: they are no positions of classes, int64 (batch,).
+        """
+        dtype, shape = getattr(labels, "dtype", type(labels).__name__), tuple(getattr(labels, "shape", ()))
+        if not isinstance(labels, Tensor) or (known and (dtype != torch.int64 or len(shape) != 1)):
+            raise InputError(f"label: positions of classes, int64 (batch,), are needed. Received: {dtype} {shape}.")
+        if labels.device.type != "cpu" or not labels.numel():
+            return
+        lowest, highest = (value.item() for value in labels.aminmax())
+        allowed = f"label: positions of the model's {classes} classes, 0 to {classes - 1}, are needed. Received: "
+        if highest >= classes:
+            raise InputError(f"{allowed}{highest}; give TransferClassifier the class_names of all labels.")
+        if known and lowest < 0:
+            raise InputError(f"{allowed}{lowest}; images of no class have no place in training and evaluation.")
 
     def require_size(self, images: Tensor, size: tuple[int, int]) -> None:
         """Raise InputError for images of another size than checkpoints and exports will tell of."""
@@ -68,21 +86,6 @@ class BatchChecks:
                 f"image_size: the model was made for images of {_pixels(size)} pixels, and these have "
                 f"{_pixels(images.shape[-2:])}, on which it may do better or worse."
             )
-
-
-def _check_labels(labels: Any, classes: int, labelled: bool) -> None:
-    """Raise InputError where they are no positions in the list of classes, at which a GPU would end in an assertion."""
-    dtype = getattr(labels, "dtype", type(labels).__name__)
-    if dtype != torch.int64:
-        raise InputError(f"label: positions of the classes, int64 (batch,), are needed. Received: {dtype}.")
-    if labels.device.type != "cpu" or not labels.numel():
-        return
-    lowest, highest = (int(value) for value in labels.aminmax())
-    if (labelled and lowest < 0) or highest >= classes:
-        raise InputError(
-            f"label: positions of the model's {classes} classes, 0 to {classes - 1}, are needed. Received: "
-            f"{highest if highest >= classes else lowest}; give TransferClassifier the class_names of all labels."
-        )
 
 
 def _pixels(size: Sequence[int]) -> str:

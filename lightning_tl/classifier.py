@@ -260,7 +260,9 @@ class TransferClassifier(Steps):
         if self._trainer is None:
             return batch
         numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
-        self._checks.check(batch, self.num_classes, labelled=not self.trainer.predicting, numbered=numbered)
+        self._checks.check(batch, numbered)
+        if type(self) is TransferClassifier:  # a subclass may have labels of another kind
+            self._checks.require_classes(batch["label"], self.num_classes, known=not self.trainer.predicting)
         self.padded = self.trainer.world_size > 1 and bool((batch["index"] == PADDING).any())
         return batch
 

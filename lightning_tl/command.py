@@ -41,8 +41,6 @@ All commands: lightning-tl --help
 
 
 HELP = ("-h", "--help")
-BEFORE = ("-c", "--config")
-"""Options of LightningCLI's own, which may come before the command: a config with a block for each."""
 ENDED_BY_SIGPIPE = 128 + 13  # as shells tell of a process that a signal has ended
 
 
@@ -85,7 +83,7 @@ def main(args: Sequence[str] | None = None, load: Callable[[str], ModuleType] = 
     if first == "--version":
         print(f"lightning-tl {version('lightning-tl')}")
         return 0
-    if first.partition("=")[0] in BEFORE:
+    if _comes_before_commands(first):
         return _run(LIGHTNING, args, load)
     if first not in COMMANDS:
         print(f"lightning-tl: error: {printable(_unknown(words))}", file=sys.stderr)
@@ -133,11 +131,20 @@ def _help() -> str:
     )
 
 
+def _comes_before_commands(option: str) -> bool:
+    """Whether it is LightningCLI's own, of configs with a block for each command, or short for one."""
+    name = option.partition("=")[0]
+    return option.startswith("-c") or (len(name) > 2 and "--config".startswith(name)) or name == "--print_config"
+
+
 def _unknown(words: Sequence[str]) -> str:
     name = words[0]
-    if name.startswith("-"):
-        command = next((word for word in words if word in COMMANDS), "fit")
-        return f"options come after the command. Received: {name}; lightning-tl {command} {name} ..."
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(COMMANDS)}."
-    return f"no such command. Received: {name}. {hint}"
+    if not name.startswith("-"):
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(COMMANDS)}."
+        return f"no such command. Received: {name}. {hint}"
+    if near := difflib.get_close_matches(name, ["--help", "--version"], n=1):
+        return f"no such option. Received: {name}. Did you mean {near[0]}?"
+    values = [before.startswith("-") and "=" not in before for before in words]  # of the option before
+    commands = [word for word, is_value in zip(words[1:], values, strict=False) if word in COMMANDS and not is_value]
+    return f"options come after the command. Received: {name}; lightning-tl {[*commands, 'COMMAND'][0]} {name} ..."

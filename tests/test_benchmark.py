@@ -272,6 +272,8 @@ def test_a_folder_with_too_few_images_of_a_class_is_refused(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=rf"^--data: prediction reads 84 .* Received: {few}, of which 50 can be taken"):
         prepare(replace(TINY, steps=20, files=100), folder, few, None)
     ground = prepare(replace(TINY, steps=20, files=40), tmp_path, few, None, from_files=False)
+    with pytest.raises(ValueError, match=r"^--files: 16 of them are decoded into memory. Received: 3."):
+        prepare(replace(TINY, files=3), tmp_path / "none", None, None, from_files=False)
     assert 16 <= len(list(ground.root.glob("*/*"))) < 84, "images in memory can be predicted again and again"
 
 

@@ -167,6 +167,24 @@ def test_a_slow_keras_beside_a_faster_one_of_an_earlier_run_makes_no_ratio(conte
     assert all(row["ratio_to_fastest_keras"] for row in faster["rows"])
 
 
+def test_who_disagreed_with_keras_stays_refused_until_it_is_held_against_keras_again(content: dict[str, Any]) -> None:
+    """A run without Keras compares lightning-tl in bfloat16 with itself in float32."""
+
+    def verdict(reference: str, passed: bool) -> dict[str, Any]:
+        mixed = {"framework": "lightning-tl", "precision": "mixed", "phase": "head", "kind": "shared draws"}
+        return {**mixed, "reference": reference, "error": 0.0, "passed": passed}
+
+    mixed, keras = {"framework": "lightning-tl mixed", "reason": "its loss"}, "keras-jax float32"
+    old = {**content, "refused": [mixed], "agreement": [verdict(keras, passed=False)]}
+    itself = {**content, "refused": [], "agreement": [verdict("lightning-tl float32", passed=True)]}
+    joined = merge(itself, old)
+    assert joined["refused"] == [mixed]
+    assert [row["passed"] for row in joined["agreement"]] == [False, True]
+    again = {**content, "refused": [], "agreement": [verdict(keras, passed=True)]}
+    assert merge(again, old)["refused"] == []
+    assert merge({**itself, "refused": [{**mixed, "reason": "NaN"}]}, old)["refused"] == [{**mixed, "reason": "NaN"}]
+
+
 def test_a_refused_framework_has_no_figure_in_any_table(content: dict[str, Any]) -> None:
     old = {**content, **{block: [OURS, KERAS] for block in BLOCKS if block != "means"}, "means": [{"means": "Adam"}]}
     joined = merge({**content, "refused": [{"framework": "keras-jax float32", "reason": "its loss"}]}, old)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from training import AUGMENT, SMALL, draw_images, make_data, make_model, make_trainer
 
@@ -127,7 +128,7 @@ def test_pixels_between_0_and_1_are_refused_whatever_is_done_with_them(tmp_path:
     [
         (3, r"^label: positions of the model's 3 classes, 0 to 2, are needed. Received: 3; give .* class_names of all"),
         (-1, r"^label: positions of the model's 3 classes, 0 to 2, are needed. Received: -1;"),
-        (1.0, r"^label: positions of the classes, int64 \(batch,\), are needed. Received: torch.float32."),
+        (1.0, r"^label: positions of classes, int64 \(batch,\), are needed. Received: torch.float32 \(4,\)."),
     ],
 )
 def test_labels_of_no_class_are_refused_where_they_are_looked_at(label: Any, message: str, tmp_path: Path) -> None:
@@ -141,11 +142,42 @@ def test_labels_of_no_class_are_refused_where_they_are_looked_at(label: Any, mes
     for evaluate in (trainer.validate, trainer.test):
         with pytest.raises(InputError, match=message):
             evaluate(model, bad)
-    if label == -1:
-        assert trainer.predict(model, bad), "it is unknown there"
-    else:
+    if label == 3:
         with pytest.raises(InputError, match=message):
             trainer.predict(model, bad)
+
+
+def test_labels_below_0_are_unknown_where_images_are_predicted(tmp_path: Path) -> None:
+    model, trainer = make_model(make_data(draw_images(tmp_path / "images"))), make_trainer(tmp_path)
+    samples = [{"image": torch.zeros(3, 32, 32, dtype=torch.uint8), "label": -n, "index": n} for n in range(4)]
+    (rows,) = trainer.predict(model, DataLoader(samples, batch_size=4)) or []  # type: ignore[arg-type]
+    assert rows["loss"].isnan().tolist() == [False, True, True, True]  # type: ignore[call-overload, index]
+
+
+def test_labels_of_a_row_a_sample_are_refused(tmp_path: Path) -> None:
+    model, trainer = make_model(make_data(draw_images(tmp_path / "images"))), make_trainer(tmp_path)
+    one_hot = {"image": torch.zeros(3, 32, 32, dtype=torch.uint8), "label": torch.tensor([0, 1, 0]), "index": 0}
+    with pytest.raises(InputError, match=r"int64 \(batch,\), are needed. Received: torch.int64 \(4, 3\)."):
+        trainer.validate(model, DataLoader([one_hot] * 4, batch_size=4))  # type: ignore[arg-type]
+
+
+class Soft(TransferClassifier):
+    """Its labels are shares of the classes, as MixUp's are."""
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return torch.nn.functional.cross_entropy(self(batch["image"]), batch["label"])
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        assert batch["label"].is_floating_point()
+
+
+def test_a_subclass_may_have_labels_of_another_kind(tmp_path: Path) -> None:
+    sample = {"image": torch.zeros(3, 32, 32, dtype=torch.uint8), "label": torch.tensor([0.5, 0.5]), "index": 0}
+    loader: DataLoader[Any] = DataLoader([sample] * 8, batch_size=4)  # type: ignore[list-item]
+    model = Soft(["a", "b"], SMALL, weights="none", image_size=32)
+    trainer = make_trainer(tmp_path)
+    trainer.fit(model, loader, loader)
+    assert trainer.global_step > 0
 
 
 def test_images_of_another_size_are_evaluated_with_one_warning(tmp_path: Path) -> None:

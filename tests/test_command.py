@@ -22,12 +22,11 @@ from lightning_tl.importing import import_uncollected
         (("--help",), 0, "usage: lightning-tl COMMAND"),
         (("--version",), 0, "lightning-tl 0."),
         (("fti",), 2, "no such command. Received: fti. Did you mean fit?"),
-        (
-            ("--data.root", "x", "validate"),
-            2,
-            "options come after the command. Received: --data.root; lightning-tl validate --data.root ...",
-        ),
-        (("--help=yes",), 2, "options come after the command. Received: --help=yes; lightning-tl fit --help=yes ..."),
+        (("--data.root", "x", "validate"), 2, "Received: --data.root; lightning-tl validate --data.root ..."),
+        (("--trainer.logger", "report", "fit"), 2, "options come after the command. Received: --trainer.logger; lig"),
+        (("--trainer.logger", "report", "fit"), 2, "lightning-tl fit --trainer.logger ..."),
+        (("--data.root", "report"), 2, "lightning-tl COMMAND --data.root ..."),
+        (("--verison",), 2, "no such option. Received: --verison. Did you mean --version?"),
         (("zzz\x1b[2J",), 2, "Received: zzz\\x1b[2J. Commands: fit, validate, test, predict"),
     ],
 )
@@ -37,6 +36,17 @@ def test_answers_without_torch(args: tuple[str, ...], code: int, said: str) -> N
     check = run + "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules); sys.exit(code)"
     done = subprocess.run([sys.executable, "-c", check, *args], capture_output=True, text=True, check=False)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done
+
+
+@pytest.mark.parametrize(
+    "option", ["-c", "-cx.yaml", "--config", "--config=x.yaml", "--conf", "--print_config=skip_null"]
+)
+def test_configs_with_a_block_for_each_command_come_before_it(option: str) -> None:
+    given: list[object] = []
+    parsed = ModuleType("lightning")
+    parsed.main = lambda args: given.append(args) or 0  # type: ignore[attr-defined]
+    assert command.main([option, "x.yaml", "fit"], load=lambda module: parsed) == 0
+    assert given == [[option, "x.yaml", "fit"]]
 
 
 def test_the_first_steps_give_the_root_after_the_config_whose_own_it_replaces() -> None:
