@@ -76,8 +76,12 @@ def test_where_more_than_types_is_wrong_the_parsers_own_reasons_stay(tmp_path: P
 
 
 def test_options_before_the_command_are_not_taken_for_its_own(tmp_path: Path) -> None:
-    error = fails("--zzz", "fit", cwd=tmp_path)
+    error = fails("--print_config", "--zzz", "fit", cwd=tmp_path)
     assert error == "lightning-tl: error: no such option. Received: --zzz. lightning-tl --help tells all options.\n"
+    error = fails("--zzz", "1", "fit", cwd=tmp_path)
+    assert error == (
+        "lightning-tl: error: options come after the command. Received: --zzz; lightning-tl fit --zzz ...\n"
+    )
 
 
 @pytest.mark.parametrize(
