@@ -28,7 +28,7 @@ SHARED_STEPS = 12
 MARGIN = {"float32": 0.05, "mixed": 0.1}
 """Share of the reference's mean loss that own draws and other resampling may make."""
 SIGMAS = 4.0
-OTHER_PICTURES, OTHER_STEPS = ("plain-lightning", "fastai"), 100
+OTHER_RECIPE, OTHER_STEPS = ("plain-lightning", "fastai"), 100
 """Families that are held against so many of the timed steps alone: their losses part as training goes on. Both have
 torchvision's MobileNetV2, which pads otherwise than Keras', and plain Lightning torchvision's affine transform, which
 fills corners with black where the recipe reflects. Measured of plain Lightning against lightning-tl, 300 steps of
@@ -68,7 +68,7 @@ def compare_own(
     verdicts = []
     for framework in frameworks:
         if reference is not None and framework.key in losses and framework.key != reference:
-            steps = OTHER_STEPS if framework.family in OTHER_PICTURES else None
+            steps = OTHER_STEPS if framework.family in OTHER_RECIPE else None
             ours, theirs = losses[framework.key][:steps], losses[reference][:steps]
             error, bound = own_bound(ours, theirs, MARGIN[framework.precision])
             verdicts.append(_verdict(framework, phase, "own draws", len(theirs), reference, error, bound))

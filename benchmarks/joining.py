@@ -104,19 +104,24 @@ def _tables(new: Content, old: Content) -> dict[str, Any]:
     asked = {_key(row) for row in (*new["rows"], *new.get("agreement", ()))} | {
         item["framework"] for block in ("refused", "left_out") for item in new[block] if "framework" in item
     }
-    refused = {item["framework"] for item in new["refused"]}
-    asked -= _still_refused(new, old) - refused
-    for block in ("refused", "left_out"):
-        stay = [item for item in old[block] if item.get("framework") not in asked and not _again(item, new)]
-        joined[block] = [*new[block], *stay]
+    gone = {
+        "refused": asked - (_still_refused(new, old) - {item["framework"] for item in new["refused"]}),
+        "left_out": asked,
+    }
+    for block, anew in gone.items():
+        kept = [item for item in old[block] if item.get("framework") not in anew and not _again(item, new)]
+        joined[block] = [*new[block], *kept]
     return joined
 
 
 def _still_refused(new: Content, old: Content) -> set[str]:
-    """Keys of those that disagreed with a reference that they have not been held against again."""
-    again = {(_key(row), row["reference"]) for row in new.get("agreement", ())}
-    failed = {(_key(row), row["reference"]) for row in old["agreement"] if not row["passed"]}
-    return {key for key, _ in failed - again}
+    """Keys of those that disagreed with a Keras, and have not been held against one in the same way since."""
+
+    def by_keras(rows: Sequence[Content]) -> set[tuple[str, str, str]]:
+        return {(_key(row), row["phase"], row["kind"]) for row in rows if row["reference"].startswith("keras-")}
+
+    failed = by_keras([row for row in old["agreement"] if not row["passed"]])
+    return {key for key, *_ in failed - by_keras(new.get("agreement", ()))}
 
 
 def _again(item: Content, new: Content) -> bool:

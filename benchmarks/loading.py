@@ -9,9 +9,9 @@ from benchmarks.alive import alive
 from benchmarks.frameworks import Framework
 from benchmarks.prepare import Ground
 from benchmarks.rounds import Sample, middle, ratios, spread
-from benchmarks.settings import PHASES
+from benchmarks.settings import CACHE, PHASES
 
-CACHES = {"cpu": ("disk",), "gpu": ("disk", "device")}
+CACHES = {"cpu": (CACHE,), "gpu": (CACHE, "device")}
 """Places in which decoded images are kept, ``data.cache``: the default, and that of a GPU's own memory."""
 MEMORY = "resident"
 
@@ -25,17 +25,17 @@ def loading(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[]
 
 def _measured(ground: Ground, chosen: Sequence[Framework]) -> list[dict[str, Any]]:
     """A row for a phase and a cache; the tables of files and of memory are of different minutes of the machine."""
-    memory = {one.key: replace(one, name=f"{one.name} from {MEMORY}") for one in chosen}
-    kept = {(one.key, cache): _keeping(one, cache) for one in chosen for cache in CACHES[ground.settings.accelerator]}
-    source_of = {one.key: MEMORY for one in memory.values()} | {one.key: "files" for one in kept.values()}
-    with alive(ground, [*memory.values(), *kept.values()]) as group:
+    caches = CACHES[ground.settings.accelerator]
+    held = [(one, replace(one, name=f"{one.name} from {MEMORY}")) for one in chosen]
+    kept = [(one, memory, cache, _keeping(one, cache)) for one, memory in held for cache in caches]
+    source_of = {memory.key: MEMORY for _, memory in held} | {files.key: "files" for *_, files in kept}
+    with alive(ground, [*(memory for _, memory in held), *(files for *_, files in kept)]) as group:
         samples = {phase: group.train(phase, source_of, ground.settings) for phase in PHASES}
     return [
-        _row(one, phase, cache, found[files.key], found[memory[one.key].key])
-        for one in chosen
+        _row(one, phase, cache, found[files.key], found[memory.key])
         for phase, found in samples.items()
-        for (key, cache), files in kept.items()
-        if key == one.key and files.key in found and memory[one.key].key in found
+        for one, memory, cache, files in kept
+        if files.key in found and memory.key in found
     ]
 
 

@@ -1,6 +1,6 @@
 """What each of the means by which lightning-tl is fast is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -122,7 +122,7 @@ def means(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], 
     pieces: list[Callable[[], list[dict[str, Any]]]] = []
     for group in _together(ground.settings.accelerator):
         ours = [f for f in frameworks if f.family == "lightning-tl" and f.precision == group[0].precision][:1]
-        pairs = [_pair(mean, base) for mean in group for base in ours]
+        pairs = [Pair(mean, _with(base, mean.needs), _with(base, mean.off)) for mean in group for base in ours]
         if pairs := [pair for pair in pairs if _switches(pair.on, pair.mean.off)]:
             pieces.append(partial(_measured, ground, pairs))
     return pieces
@@ -130,20 +130,18 @@ def means(ground: Ground, frameworks: Sequence[Framework]) -> list[Callable[[], 
 
 def _together(accelerator: str) -> list[list[Means]]:
     """The means by what is alive with them: one source and precision, and on a CPU, which is small, the same needs."""
-    groups: dict[str, list[Means]] = {}
+    groups: dict[Any, list[Means]] = {}
     for mean in MEANS:
-        apart = mean.needs.keys() & NO_AUGMENTATION if accelerator == "gpu" else mean.needs
+        apart = tuple(need for need in mean.needs.items() if accelerator == "cpu" or need[0] in NO_AUGMENTATION)
         if accelerator in mean.on:
-            groups.setdefault(str((mean.source, mean.precision, apart)), []).append(mean)
+            groups.setdefault((mean.source, mean.precision, apart), []).append(mean)
     return list(groups.values())
 
 
-def _pair(mean: Means, base: Framework) -> Pair:
-    """What is compared, under names that tell them from all others."""
-    needed = ", ".join(f"{name}={value}" for name, value in mean.needs.items())
-    name = f"with all but {needed}" if needed else base.name
-    on = replace(base, name=name, options={**base.options, **mean.needs})
-    return Pair(mean, on, replace(base, name=f"without: {mean.name}", options={**base.options, **mean.off}))
+def _with(base: Framework, options: Mapping[str, Any]) -> Framework:
+    """The framework with these options, by which it is named: the same ones are one process."""
+    name = ", ".join([base.name, *(f"{option}={value}" for option, value in options.items())])
+    return replace(base, name=name, options={**base.options, **options})
 
 
 def _measured(ground: Ground, pairs: Sequence[Pair]) -> list[dict[str, Any]]:

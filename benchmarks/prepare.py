@@ -70,7 +70,8 @@ def prepare(
     Raises:
         ValueError: too few images, or no such file.
     """
-    needed = settings.batch_size * (max(settings.skip + settings.steps, settings.warmup + 1)) * from_files
+    predicted = settings.batch_size * max(settings.skip + settings.steps, settings.warmup + 1)
+    needed = predicted if from_files else 0
     if settings.files < needed:
         raise ValueError(f"--files: prediction reads {needed} images in a round. Received: {settings.files}.")
     held = settings.batches * settings.batch_size + settings.val_images

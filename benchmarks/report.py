@@ -27,8 +27,8 @@ AGREEMENT = """Fast and wrong does not count: a framework whose losses disagree 
 *Shared draws*: the first steps of each phase, with order, augmentation, dropout and initial head from one definition
 (`randomness.md`) and one resampling for each transform; equal to rounding. *Own draws*: the timed steps themselves, the
 same images in the same order; the mean difference is within 4 standard errors and a margin of 5 % (mixed: 10 %). The
-allowed error is the bound that applied. plain-lightning, fastai and Keras mixed on TensorFlow cannot share draws; the
-first two augment as their libraries do, which shows the more the longer they train."""
+allowed error is the bound that applied. plain-lightning, fastai and Keras mixed on TensorFlow cannot share draws. The
+first two pad as torchvision does, and plain-lightning leaves black corners, so that losses part as training goes on."""
 
 
 def to_markdown(content: Content) -> str:

@@ -15,6 +15,8 @@ AUGMENT: list[dict[str, Any]] = [
 DROPOUT = 0.2
 UNFREEZE_LAST = 20
 PHASES = ("head", "finetune")
+CACHE = "disk"
+"""``data.cache`` where nothing else is asked for."""
 PREFETCHED = 2
 """Batches that each process of torch's ``DataLoader`` prepares in advance."""
 

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from benchmarks.rounds import middle
+from benchmarks.settings import CACHE
 
 Row = Mapping[str, Any]
 
@@ -24,8 +25,6 @@ ON_A_GPU = 4.0
 BACKENDS = ("torch", "jax", "tensorflow")
 OURS, PLAIN = "lightning-tl", "plain-lightning"
 OF_CEILING, OF_CEILING_ON_A_GPU = 0.85, 0.7
-DEFAULT = "disk"
-"""``data.cache`` where nothing else is asked for; of another one the table tells."""
 OF_RESIDENT = 0.95
 """Speed from files, which after the first epoch are kept decoded, over that of images in memory."""
 
@@ -127,8 +126,8 @@ def _of_ceiling(rows: Sequence[Row], wanted: float) -> Iterator[Target]:
 
 
 def _files_of_resident(rows: Sequence[Row], loading: Sequence[Row]) -> Iterator[Target]:
-    """Of the same rounds where they were measured so, by the cache that is the default; else of two tables."""
-    together = {(row["precision"], row["phase"]): row for row in loading if row.get("cache", DEFAULT) == DEFAULT}
+    """Of the same rounds where they were measured so, of two tables else; of another cache the table alone tells."""
+    together = {(row["precision"], row["phase"]): row for row in loading if row.get("cache", CACHE) == CACHE}
     for precision in ("float32", "mixed"):
         for phase in ("head", "finetune"):
             row = together.get((precision, phase))

@@ -147,4 +147,6 @@ def _unknown(words: Sequence[str]) -> str:
         return f"no such option. Received: {name}. Did you mean {near[0]}?"
     values = [before.startswith("-") and "=" not in before for before in words]  # of the option before
     commands = [word for word, is_value in zip(words[1:], values, strict=False) if word in COMMANDS and not is_value]
-    return f"options come after the command. Received: {name}; lightning-tl {[*commands, 'COMMAND'][0]} {name} ..."
+    return (
+        f"options come after the command. Received: {name}; lightning-tl {next(iter(commands), 'COMMAND')} {name} ..."
+    )

@@ -182,6 +182,10 @@ def test_who_disagreed_with_keras_stays_refused_until_it_is_held_against_keras_a
     assert [row["passed"] for row in joined["agreement"]] == [False, True]
     again = {**content, "refused": [], "agreement": [verdict(keras, passed=True)]}
     assert merge(again, old)["refused"] == []
+    other = {**verdict("keras-tensorflow float32", passed=True), "kind": "own draws"}
+    assert merge({**again, "agreement": [other]}, old)["refused"] == [mixed], "the first steps were not compared"
+    other["kind"] = "shared draws"
+    assert merge({**again, "agreement": [other]}, old)["refused"] == [], "whichever Keras it is"
     assert merge({**itself, "refused": [{**mixed, "reason": "NaN"}]}, old)["refused"] == [{**mixed, "reason": "NaN"}]
 
 

@@ -1,11 +1,14 @@
 """Ratios between frameworks, and the targets that they are held against."""
 
+import inspect
 from typing import Any
 
 from benchmarks.frameworks import Framework, select
 from benchmarks.rounds import Sample
 from benchmarks.rows import make_rows
+from benchmarks.settings import CACHE
 from benchmarks.targets import Target, all_targets
+from lightning_tl import ImageFolderDataModule
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -105,6 +108,7 @@ def test_of_several_caches_the_default_counts() -> None:
     content = {"rows": [], "loading": [{**row, "cache": cache, "fraction": value} for cache, value in found.items()]}
     (target,) = (t for t in all_targets(content, bfloat16=True) if t.what == "mixed, head, files: fraction of resident")
     assert (target.found, target.verdict) == (0.9, "missed")
+    assert inspect.signature(ImageFolderDataModule).parameters["cache"].default == CACHE
 
 
 def _against_plain(what: str, **content: Any) -> Target:

@@ -29,6 +29,8 @@ class Measured:
     @contextmanager
     def __call__(self, ground: Any, frameworks: Sequence[Framework]) -> Iterator["Measured"]:
         self._there = {framework.key: framework for framework in frameworks}
+        options = [(framework.precision, framework.options) for framework in frameworks]
+        assert all(options.count(one) == 1 for one in options), "one process is enough"
         yield self
 
     def train(self, phase: str, source: Any, settings: Any) -> Found:
