@@ -58,6 +58,7 @@ MEANS = (
         STEPS_APART,  # as a step that is not recorded draws dropout by a graph of its own
         on=("gpu",),
     ),
+    Means("bias and ReLU6 of a frozen convolution in one pass", "resident", {"separate_passes": True}, on=("gpu",)),
     Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}, on=EVERYWHERE),
     Means(

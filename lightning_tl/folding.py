@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from lightning_tl import fused_conv
 from lightning_tl.batchnorm import InferenceBatchNorm2d
 from lightning_tl.blocked import conv2d_blocked
 from lightning_tl.fingerprint import written
-from lightning_tl.padding import SameConv2d, same_conv2d, same_padded
+from lightning_tl.padding import SameConv2d, both_sides, same_conv2d, same_padded, same_padding
 from lightning_tl.plainly import plainly
 from lightning_tl.relu6 import InnerReLU6, computed_in, conv2d_relu6
 from lightning_tl.watching import is_watched
@@ -66,9 +67,12 @@ class FoldingConv2d(_Folding, nn.Conv2d):
         if self.folded is None:
             return self._conv_forward(input, *_joined_weights(self, *self.norm))  # type: ignore[no-any-return]
         weight, bias, rectified = self.folded
+        stride, padding, dilation = self.stride, self.padding, self.dilation
+        if not isinstance(padding, str) and self.padding_mode == "zeros" and fused_conv.offered(input, weight):
+            sides = (padding[1], padding[1], padding[0], padding[0])
+            return fused_conv.conv2d(input, weight, bias, stride, sides, dilation, self.groups, rectified)
         if not rectified and not input.is_mkldnn:
             return self._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
-        stride, padding, dilation = self.stride, self.padding, self.dilation
         assert not isinstance(padding, str)  # see has_plain_padding
         if input.is_mkldnn:
             return conv2d_blocked(input, weight, bias, stride, padding, dilation, self.groups, rectified)
@@ -87,6 +91,9 @@ class FoldingSameConv2d(_Folding, SameConv2d):
             return same_conv2d(x, weight, bias, self.stride, self.dilation, self.groups)  # type: ignore[arg-type]
         weight, bias, rectified = self.folded
         stride, dilation = self.stride, self.dilation
+        if fused_conv.offered(x, weight):
+            sides = both_sides(*same_padding(x, weight, stride, dilation))  # type: ignore[arg-type]
+            return fused_conv.conv2d(x, weight, bias, stride, sides, dilation, self.groups, rectified)
         if not rectified and not x.is_mkldnn:
             return same_conv2d(x, weight, bias, stride, dilation, self.groups)  # type: ignore[arg-type]
         x, weight, padding = same_padded(x, weight, stride, dilation)  # type: ignore[arg-type]
@@ -255,6 +262,8 @@ def fold(pair: Pair) -> None:
     folded = fuse_conv_bn_weights(conv_weight, conv_bias, mean, variance, norm.eps, weight, bias)
     dtype = computed_in(conv.weight)
     kernel, shift = folded[0].detach().to(dtype).to(device), folded[1].detach().to(conv.weight.dtype).to(device)
+    if kernel.is_cuda and kernel.shape[1] == 1:
+        kernel = fused_conv.arranged(kernel)
     conv.folded = Folded(kernel, shift, relu6 is not None)
     norm.inside = True
     if relu6 is not None:

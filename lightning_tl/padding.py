@@ -63,7 +63,12 @@ def same_padded(
 
 def pad_copy(x: Tensor, down: int, across: int) -> Tensor:
     """Images with so many rows and columns of zeros more, of which the odd one is at the bottom and right."""
-    return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+    return F.pad(x, both_sides(down, across))
+
+
+def both_sides(down: int, across: int) -> tuple[int, int, int, int]:
+    """So many rows and columns of zeros as ``F.pad`` takes them: left, right, top, bottom."""
+    return (across // 2, across - across // 2, down // 2, down - down // 2)
 
 
 def same_padding(x: Tensor, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from lightning_tl import (
     folding,
     frozen_blocks,
     frozen_graph,
+    fused_conv,
     padding,
     relu6,
     step_graph,
@@ -37,6 +38,7 @@ SWITCHES = (
     "compile",
     "padded_copies",
     "separate_relu6",
+    "separate_passes",
     "plain_layout",
     "no_graph",
     "unrecorded",
@@ -54,10 +56,11 @@ class Runner(Base):
         job: see ``benchmarks.job.Job``; ``options`` are constructor arguments of TransferClassifier,
             PhasedFinetuning, ImageFolderDataModule or Trainer, each given to the one that takes it. ``compile`` goes
             to ``torch.compile`` as long as none of them does; ``padded_copies`` has convolutions pad as timm's do;
-            ``separate_relu6`` has each ReLU6 be a pass of its own; ``plain_layout`` keeps channels last, or as they
-            are, in frozen blocks too; ``no_graph`` computes frozen layers one by one; ``steps_apart`` makes
-            no CUDA graph of a training step, ``unrecorded`` none of anything but frozen layers; ``norms_apart`` leaves
-            BatchNorm that trains a layer of its own; ``adam_in_passes`` has torch's default implementation of Adam.
+            ``separate_relu6`` has each ReLU6 be a pass of its own, ``separate_passes`` biases and padding too, on a
+            GPU; ``plain_layout`` keeps channels last, or as they are, in frozen blocks too; ``no_graph`` computes
+            frozen layers one by one; ``steps_apart`` makes no CUDA graph of a training step, ``unrecorded`` none of
+            anything but frozen layers; ``norms_apart`` leaves BatchNorm that trains a layer of its own;
+            ``adam_in_passes`` has torch's default implementation of Adam.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -162,6 +165,8 @@ def switch(options: dict[str, Any]) -> None:
         padding.same_padded = folding.same_padded = _padded  # type: ignore[attr-defined]
     if options.get("separate_relu6"):
         relu6.in_one_pass = lambda x, weight: False
+    if options.get("separate_passes"):
+        fused_conv.offered = lambda x, weight: False
     if options.get("plain_layout"):
         frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
     if options.get("no_graph"):
