@@ -262,9 +262,7 @@ def fold(pair: Pair) -> None:
     folded = fuse_conv_bn_weights(conv_weight, conv_bias, mean, variance, norm.eps, weight, bias)
     dtype = computed_in(conv.weight)
     kernel, shift = folded[0].detach().to(dtype).to(device), folded[1].detach().to(conv.weight.dtype).to(device)
-    if kernel.is_cuda and kernel.shape[1] == 1:
-        kernel = fused_conv.arranged(kernel)
-    conv.folded = Folded(kernel, shift, relu6 is not None)
+    conv.folded = Folded(fused_conv.arranged(kernel, conv.groups), shift, relu6 is not None)
     norm.inside = True
     if relu6 is not None:
         relu6.inside = True

@@ -117,7 +117,7 @@ def depthwise(
 
     Args:
         x: (batch, channels, height, width), channels last in memory.
-        weight: (channels, 1, height, width) of the kernel; see ``fused_conv.arranged``.
+        weight: (channels, 1, height, width) of the kernel; see ``fused_conv.channels_last``.
         bias: (channels,).
         stride: down and across, in pixels.
         sides: zeros around the image: left, right, top, bottom.

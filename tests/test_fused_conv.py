@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 import lightning_tl
 from lightning_tl import frozen_blocks, fused_conv
@@ -39,6 +42,8 @@ def kernels(device: str, interpreted: ModuleType, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(frozen_blocks.Block, "computes_in", lambda self, x: None)  # a CPU's other way
         offered = fused_conv.offered
         monkeypatch.setattr(fused_conv, "offered", lambda x, weight: offered(_OnCuda(x), _OnCuda(weight)))  # type: ignore[arg-type]
+        no_memory = fused_conv._is_no_memory
+        monkeypatch.setattr(fused_conv, "_is_no_memory", lambda one: no_memory(one._tensor))
     else:
         assert all(fused_conv.works_on(torch.device("cuda", 0), dtype) for dtype in fused_conv.TYPES)
 
@@ -212,19 +217,141 @@ def test_they_compile_for_a_gpu(
     assert compiled.asm["cubin"]
 
 
-def test_a_kernel_is_arranged_as_threads_read_it() -> None:
-    _, weight, _ = operands("cpu", torch.float32, 24, 24, 3)
-    arranged = fused_conv.arranged(weight)
-    assert torch.equal(arranged, weight)
-    assert arranged.permute(2, 3, 1, 0).is_contiguous()
+@pytest.mark.parametrize("device", ["cpu"])
+@pytest.mark.usefixtures("kernels")
+def test_only_what_the_kernels_can_is_theirs(device: str) -> None:
+    """Memory in the layout that they read, of types that add up in float32; nobody who looks at operations."""
+    image, weight, _ = operands(device, torch.float32, 24, 24, 3)
+    assert fused_conv.offered(image, weight)
+    assert fused_conv.offered(image, fused_conv.channels_last(weight))
+    assert not fused_conv.offered(image.contiguous(), weight)
+    assert not fused_conv.offered(image.double(), weight.double())
+    assert not fused_conv.offered(image[0], weight)
+    assert not fused_conv.offered(image[:0], weight)
+    with FlopCounterMode(display=False):
+        assert not fused_conv.offered(image, weight)
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(image), mode.from_tensor(weight)
+    assert not fused_conv.offered(*fake)
 
 
-def test_only_what_the_kernels_can_is_theirs() -> None:
-    """Types that add up in float32, and the layout that they read."""
+def test_nothing_is_offered_on_a_cpu() -> None:
     image, weight, _ = operands("cpu", torch.float32, 24, 24, 3)
-    assert not fused_conv.offered(image, weight)  # on a CPU
-    on_cuda = [_OnCuda(image.double()), _OnCuda(weight.double())]
-    assert not fused_conv.offered(*on_cuda)  # type: ignore[arg-type]
+    assert not fused_conv.offered(image, weight)
+    assert fused_conv.arranged(weight, 24) is weight
+
+
+@everywhere
+@pytest.mark.usefixtures("kernels", "exact")
+def test_some_channels_of_an_image(device: str) -> None:
+    """Whose strides look like channels last to ``Tensor.to``."""
+    image, weight, bias = operands(device, torch.float32, 48, 48, 3)
+    some, weight, bias = image[:, :24], weight[:24], bias[:24]
+    got = fused_conv.conv2d(some, weight, bias, (1, 1), (1, 1, 1, 1), (1, 1), 24, rectified=False)
+    torch.testing.assert_close(got, F.conv2d(some, weight, bias, padding=1, groups=24), rtol=0, atol=1e-4)
+
+
+@everywhere
+@pytest.mark.usefixtures("kernels")
+def test_an_image_below_its_kernel_is_refused_as_by_torch(device: str) -> None:
+    image, weight, bias = operands(device, torch.float32, 24, 24, 3)
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
+        fused_conv.conv2d(image[:, :, :2, :2], weight, bias, (1, 1), (0, 0, 0, 0), (1, 1), 24, rectified=True)
+
+
+@pytest.mark.parametrize("groups", [1, 24])
+@pytest.mark.parametrize("device", ["cpu"])
+@pytest.mark.usefixtures("kernels")
+def test_kernels_start_where_the_image_is(
+    groups: int, device: str, interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton starts them on torch's current device, which may be another GPU."""
+    image, weight, bias = operands(device, torch.float32, 24, groups, 3)
+    now: list[Tensor] = []
+    started: list[bool] = []
+
+    @contextmanager
+    def device_of(tensor: Tensor) -> Iterator[None]:
+        now.append(tensor)
+        yield
+        now.pop()
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    for name in ("depthwise", "add_bias_"):
+        monkeypatch.setattr(interpreted, name, lambda x, *_, **__: started.append(bool(now)) or x)  # type: ignore[func-returns-value]
+    fused_conv.conv2d(image, weight, bias, (1, 1), (1, 1, 1, 1), (1, 1), groups, rectified=False)
+    assert started == [True]
+
+
+@pytest.mark.parametrize("device", ["cpu"])
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("rectified", [True, False])
+def test_a_kernel_that_fails_later_leaves_it_to_torch(
+    rectified: bool, device: str, interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is compiled when it is first needed, and kept on a disk that may be full by then."""
+    monkeypatch.setattr(fused_conv, "_works", {})
+
+    def fails(*_: Any, **__: Any) -> Tensor:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(interpreted, "add_bias_", fails)
+    image, weight, bias = operands(device, torch.bfloat16, 24, 1, 3)
+    with pytest.warns(UserWarning, match="for bfloat16 .OSError: No space left on device"):
+        got = fused_conv.conv2d(image, weight, bias, (2, 2), (0, 1, 0, 1), (1, 1), 1, rectified)
+    wanted = F.conv2d(F.pad(image, (0, 1, 0, 1)), weight, bias.bfloat16(), 2)
+    assert torch.equal(got, F.relu6(wanted) if rectified else wanted)
+    assert fused_conv._works == {(torch.device("cpu"), torch.bfloat16): False}
+
+
+@pytest.fixture
+def asked_here(interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they work can be asked of a CPU, for the first time."""
+    monkeypatch.setitem(sys.modules, KERNELS, interpreted)
+    monkeypatch.setattr(lightning_tl, "triton_kernels", interpreted, raising=False)
+    monkeypatch.setattr(fused_conv, "waiting", nullcontext)
+    monkeypatch.setattr(fused_conv, "_works", {})
+
+
+HERE = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", EPSILON)
+@pytest.mark.usefixtures("asked_here")
+def test_they_are_asked_whether_they_work(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fused_conv.works_on(HERE, dtype)
+    monkeypatch.setattr(fused_conv, "_difference", None)
+    assert fused_conv.works_on(HERE, dtype)  # once
+
+
+def _turned(kernels: ModuleType) -> Any:
+    depthwise = kernels.depthwise
+    return lambda x, weight, bias, stride, sides, rectified: depthwise(
+        x, weight, bias, stride, (sides[1], sides[0], *sides[2:]), rectified
+    )
+
+
+def _other_bias(kernels: ModuleType) -> Any:
+    add_bias_ = kernels.add_bias_
+    return lambda x, bias, rectified: add_bias_(x, bias * 0.97, rectified)
+
+
+def _unclipped(kernels: ModuleType) -> Any:
+    add_bias_ = kernels.add_bias_
+    return lambda x, bias, rectified: add_bias_(x, bias, False)
+
+
+@pytest.mark.parametrize("dtype", EPSILON)
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("depthwise", _turned), ("add_bias_", _other_bias), ("add_bias_", _unclipped)]
+)
+@pytest.mark.usefixtures("asked_here")
+def test_those_whose_results_are_others_do_not_work(
+    name: str, wrong: Any, dtype: torch.dtype, interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreted, name, wrong(interpreted))
+    with pytest.warns(UserWarning, match="its results are [0-9.]+ off"):
+        assert not fused_conv.works_on(HERE, dtype)
 
 
 def test_where_triton_does_not_work_a_warning_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,13 +361,18 @@ def test_where_triton_does_not_work_a_warning_says_so_once(monkeypatch: pytest.M
         raise ImportError("No module named 'triton'")
 
     monkeypatch.setattr(fused_conv, "_difference", fails)
-    monkeypatch.setattr(fused_conv, "works_on", cache(fused_conv.works_on.__wrapped__))
-    with pytest.warns(
-        UserWarning, match="Triton does not work here for float32 .ImportError: No module named 'triton'"
-    ) as told:
-        assert not any(fused_conv.works_on(torch.device("cpu"), torch.float32) for _ in range(2))
+    monkeypatch.setattr(fused_conv, "_works", {})
+    with pytest.warns(UserWarning, match="for float32 .ImportError: No module named 'triton'") as told:
+        assert not any(fused_conv.works_on(HERE, torch.float32) for _ in range(2))
     assert len(told) == 1
-    monkeypatch.setattr(fused_conv, "_difference", lambda device, dtype: 0.1)
-    monkeypatch.setattr(fused_conv, "works_on", cache(fused_conv.works_on.__wrapped__))
-    with pytest.warns(UserWarning, match="its results are 0.1 off"):
-        assert not fused_conv.works_on(torch.device("cpu"), torch.float32)
+
+
+def test_a_gpu_that_is_full_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(device: torch.device, dtype: torch.dtype) -> float:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(fused_conv, "_difference", fails)
+    monkeypatch.setattr(fused_conv, "_works", {})
+    assert not fused_conv.works_on(HERE, torch.float32)
+    monkeypatch.setattr(fused_conv, "_difference", lambda device, dtype: 0.0)
+    assert fused_conv.works_on(HERE, torch.float32)

@@ -166,7 +166,7 @@ def switch(options: dict[str, Any]) -> None:
     if options.get("separate_relu6"):
         relu6.in_one_pass = lambda x, weight: False
     if options.get("separate_passes"):
-        fused_conv.offered = lambda x, weight: False
+        fused_conv.works_on = lambda device, dtype: False
     if options.get("plain_layout"):
         frozen_blocks.Block.computes_in = lambda self, x: None  # type: ignore[method-assign]
     if options.get("no_graph"):
