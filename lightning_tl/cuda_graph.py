@@ -27,11 +27,16 @@ _one_at_a_time = Lock()
 """Held while a graph is made: whether waiting is an error is a setting of the whole process."""
 
 
-def offered(x: Tensor) -> bool:
-    """Whether a graph can be made for ``x``, here and now: on CUDA, where nothing else records or traces already."""
+def is_unseen(x: Tensor) -> bool:
+    """Whether ``x`` is on CUDA, where nobody traces, compiles or looks at operations here and now."""
     if not x.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
         return False
-    if _get_current_dispatch_mode() is not None:  # somebody looks at operations, and a graph would show none
+    return _get_current_dispatch_mode() is None  # who looks at operations would see none
+
+
+def offered(x: Tensor) -> bool:
+    """Whether a graph can be made for ``x``, here and now: on CUDA, where nothing else records or traces already."""
+    if not is_unseen(x):
         return False
     return not (torch.is_grad_enabled() and x.requires_grad) and not torch.cuda.is_current_stream_capturing()
 

@@ -28,7 +28,7 @@ class Folded(NamedTuple):
     Attributes:
         weight: as the convolution's, in the type that the network computes in.
         bias: (out,), in the type of its parameters: autocast's bfloat16 would move whole channels by its rounding, as
-            it does on a GPU, where autocast casts it nevertheless.
+            it does on a GPU without the kernels of ``fused_conv``, where autocast casts it nevertheless.
         rectified: whether the ReLU6 after both is in it too.
     """
 

@@ -6,14 +6,15 @@ took more than half of the device's time in a training step of MobileNetV2 (batc
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode, is_traceable_wrapper_subclass
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from lightning_tl.cuda_graph import waiting
+from lightning_tl.cuda_graph import is_unseen, waiting
 from lightning_tl.relu6 import computed_in
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -29,9 +30,7 @@ _works: dict[tuple[torch.device, torch.dtype], bool] = {}
 
 def offered(x: Tensor, weight: Tensor) -> bool:
     """Whether a convolution of ``x`` with ``weight`` can be computed here: on CUDA, channels last, without gradient."""
-    if not x.is_cuda or weight.device != x.device or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
-        return False
-    if _get_current_dispatch_mode() is not None or any(map(_is_no_memory, (x, weight))):  # who looks sees no kernel
+    if not is_unseen(x) or weight.device != x.device or any(map(_is_no_memory, (x, weight))):
         return False
     if weight.dtype not in TYPES or weight.dtype != computed_in(weight) or x.dim() != 4 or 0 in x.shape:
         return False
@@ -67,39 +66,34 @@ def conv2d(
         (batch, out, height, width) of the type of ``weight``, channels last in memory.
     """
     x = x.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+    left, right, top, bottom = sides
+    padded = (x.shape[2] + top + bottom, x.shape[3] + left + right)
+    fits = all(kernel <= min(LARGEST, image) for kernel, image in zip(weight.shape[2:], padded, strict=True))
     try:
+        from lightning_tl import triton_kernels  # here, where it has been found to work
+
         with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]  # where Triton starts kernels
-            return _by_kernels(x, weight, bias, stride, sides, dilation, groups, rectified)
+            if groups == x.shape[1] == weight.shape[0] and tuple(dilation) == (1, 1) and fits:
+                return triton_kernels.depthwise(x, weight, bias, stride, sides, rectified)
+            y = _convolved(x, weight, None, stride, sides, dilation, groups)
+            y = y.contiguous(memory_format=torch.channels_last)  # as it comes out of most
+            return triton_kernels.add_bias_(y, bias, rectified)
     except RuntimeError:  # torch's own, of shapes or memory
         raise
     except Exception as error:  # of a kernel that was not yet compiled: no room for it on the disk, for one
         _give_up(x.device, weight.dtype, _told(error))
-    y = F.conv2d(F.pad(x, sides), weight, bias.to(weight.dtype), tuple(stride), 0, tuple(dilation), groups)
+    y = _convolved(x, weight, bias.to(weight.dtype), stride, sides, dilation, groups)
     return F.relu6(y, inplace=True) if rectified else y
 
 
-def _by_kernels(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    stride: Sequence[int],
-    sides: tuple[int, int, int, int],
-    dilation: Sequence[int],
-    groups: int,
-    rectified: bool,
+def _convolved(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, sides: Any, dilation: Any, groups: int
 ) -> Tensor:
-    from lightning_tl import triton_kernels  # here, where it has been found to work
-
+    """By torch, which pads both sides alike; other images are copied."""
     left, right, top, bottom = sides
-    down, across = weight.shape[2:]
-    fits = down <= min(LARGEST, x.shape[2] + top + bottom) and across <= min(LARGEST, x.shape[3] + left + right)
-    if groups == x.shape[1] == weight.shape[0] and tuple(dilation) == (1, 1) and fits:
-        return triton_kernels.depthwise(x, weight, bias, stride, sides, rectified)
-    if (left, top) != (right, bottom):
-        x, top, left = F.pad(x, sides), 0, 0
-    y = F.conv2d(x, weight, None, tuple(stride), (top, left), tuple(dilation), groups)
-    y = y.contiguous(memory_format=torch.channels_last)  # as it comes out of most
-    return triton_kernels.add_bias_(y, bias, rectified)
+    if (left, top) == (right, bottom):
+        return F.conv2d(x, weight, bias, tuple(stride), (top, left), tuple(dilation), groups)
+    return F.conv2d(F.pad(x, sides), weight, bias, tuple(stride), 0, tuple(dilation), groups)
 
 
 def arranged(weight: Tensor, groups: int) -> Tensor:
@@ -175,11 +169,7 @@ def _difference(device: torch.device, dtype: torch.dtype) -> float:
             with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
                 got = triton_kernels.depthwise(x, weight, bias, (2, 2), sides, rectified=True)
                 sums = triton_kernels.add_bias_(x.clone(), bias, rectified=True)
-            wanted = F.relu6(F.conv2d(padded, weight.double(), bias.double(), 2, groups=channels))
-            found += [float((got - wanted).abs().max()), float((sums - F.relu6(x.double() + _wide(bias))).abs().max())]
+            exact = F.relu6(F.conv2d(padded, weight.double(), bias.double(), 2, groups=channels))
+            added = F.relu6(x.double() + bias.double().view(-1, 1, 1))
+            found += [float((got - exact).abs().max()), float((sums - added).abs().max())]
     return max(found)
-
-
-def _wide(bias: Tensor) -> Tensor:
-    """Of each channel of a feature map, in float64."""
-    return bias.double().view(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""Triton's kernels compute convolution, bias and ReLU6: here by Triton's interpreter, which runs them on a CPU."""
+"""Triton's kernels compute convolution, bias and ReLU6, by its interpreter on a CPU; and none where they cannot."""
 
 import importlib
 import sys

@@ -84,7 +84,11 @@ def test_every_relu6_of_a_mobilenet_is_inside(name: str, count: int) -> None:
 
 
 def test_a_frozen_end_lets_the_gradient_of_its_beginning_through() -> None:
-    """First layers that train before folded ones get the gradient of the plain network."""
+    """First layers that train before folded ones get the gradient of the plain network.
+
+    Of one draw: in one of 40 a value lies so near a corner of ReLU6 that rounding gives it the other side's gradient.
+    """
+    torch.manual_seed(0)
     ours = Backbone("timm/mobilenetv2_035", "torch", (64, 64))
     plain = Backbone("timm/mobilenetv2_035", "torch", (64, 64), fold_batchnorm=False)
     plain.load_state_dict(ours.state_dict())
