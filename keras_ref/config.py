@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from keras_ref.errors import InputError
-from keras_ref.options import DataConfig, ModelConfig, check, number, whole
+from keras_ref.options import DataConfig, ModelConfig, at_home, check, number, whole
 from keras_ref.phase import Phase, make_phases
 from keras_ref.trainer import DEVICES, HARMLESS, NEUTRAL, WATCHING, check_trainer
 
@@ -110,7 +110,7 @@ def read_config(
         data=data,
         phases=phases,
         seed=values.get("seed_everything", Config.seed),
-        root=str(trainer.get("default_root_dir") or Config.root),
+        root=at_home(str(trainer.get("default_root_dir") or Config.root)),
         draws=keras_block.get("draws", Config.draws),
         pictures=values.get("pictures", Config.pictures),
     )

@@ -1,5 +1,6 @@
 """The ``model`` and ``data`` blocks of a config, checked."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,9 @@ class DataConfig:
         method = isinstance(self.split, str) and (self.split in SPLIT_METHODS or Path(self.split).suffix == ".csv")
         check(method, "data.split", "stratified, keras or a .csv file", self.split)
         self._check_fractions()
+        for name in ("root", "split"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, at_home(value) if isinstance(value, str) else value)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -152,6 +156,11 @@ def number(value: object) -> bool:
 def whole(value: object, least: int) -> bool:
     """Whether ``value`` is an integer, no bool, of at least ``least``."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def at_home(path: str) -> str:
+    """``path`` with the user's home in place of a ``~`` in front; where nobody has a home it stays as it is."""
+    return os.path.expanduser(path)  # noqa: PTH111  # pathlib raises where nobody has a home
 
 
 def check(good: bool, name: str, wanted: str, received: object) -> None:

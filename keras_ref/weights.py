@@ -9,6 +9,7 @@ import keras
 
 from keras_ref.backend import CACHE
 from keras_ref.errors import InputError
+from keras_ref.options import at_home
 
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 """Where keras.applications.mobilenet_v2 has its weights (BASE_WEIGHT_PATH)."""
@@ -45,7 +46,7 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
 
 
 def _file(name: str) -> Path:
-    path = Path(os.path.expanduser(name))  # noqa: PTH111  # which leaves ~ where nobody has a home
+    path = Path(at_home(name))
     if path.suffix not in (".h5", ".keras"):
         raise InputError(
             f"weights: imagenet, none, or a .h5, .weights.h5 or .keras file. Received: {name}; "

@@ -11,6 +11,7 @@ from lightning_tl.checkpoint import CheckpointInfo, find_info
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.errors import InputError
+from lightning_tl.files import at_home
 from lightning_tl.option_errors import check_lists_whole, refusal
 from lightning_tl.phase import Phase
 from lightning_tl.predict.inputs import PathStream
@@ -104,7 +105,7 @@ class TransferArguments(LightningCLI):
         root = root_of_runs(settings.trainer)
         self.checkpoint = find_info(settings.get("ckpt_path"), root)
         known = dict(self.checkpoint.data)
-        if command == "predict" and settings.data.root is not None:  # a folder of images, not the run's data set
+        if settings.data.root is not None and settings.data.dataset is None:  # a folder of images, not the run's set
             known = {key: value for key, value in known.items() if key not in ("dataset", "dataset_args")}
         elif self.paths is None and settings.data.dataset is None:
             self.checkpoint.warn_of_dataset("give it again with --data.dataset and --data.dataset_args.")
@@ -167,9 +168,9 @@ class TransferArguments(LightningCLI):
     def _use_split_of_run(self, data: Any) -> None:
         """Keep to the images that the run trained on and held out, unless another split file or root is asked for."""
         assert self.checkpoint is not None
-        command = self.config["subcommand"]
-        defaults = {name: self._subcommand_parsers[command].get_default(f"data.{name}") for name in DIVISION}
-        if keep_split(self.checkpoint, data, defaults["split"]) and command == "fit":
+        parser = self._subcommand_parsers[self.config["subcommand"]]
+        defaults = {name: parser.get_default(f"data.{name}") for name in DIVISION}
+        if keep_split(self.checkpoint, data, defaults["split"]):
             keep_fractions(self.checkpoint, data, defaults)
 
     def _parse_ckpt_path(self) -> None:
@@ -177,17 +178,22 @@ class TransferArguments(LightningCLI):
 
 
 def root_of_runs(trainer: Any) -> str:
-    """The folder that a trainer's settings give to runs.
+    """The folder that a trainer's settings give to runs, a ``~`` in front replaced: Lightning would do so later.
 
     Raises:
-        InputError: its name is empty.
+        InputError: its name is empty, or one that Lightning, which opens files by fsspec, takes for something else.
     """
     root = trainer.default_root_dir
     if root == "":
         raise InputError(
             "trainer.default_root_dir: the folder of a run is needed; an unset shell variable gives none. Received: ''."
         )
-    return DEFAULT_ROOT if root is None else str(root)
+    if root is not None and ("://" in str(root) or "::" in str(root)):
+        raise InputError(
+            "trainer.default_root_dir: a folder is needed, and names with :// or :: are taken for addresses. "
+            f"Received: {str(root)!r}."
+        )
+    return DEFAULT_ROOT if root is None else at_home(str(root))
 
 
 def _seed(value: bool | int) -> int:

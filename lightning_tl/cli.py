@@ -69,6 +69,7 @@ class TransferCLI(TransferArguments):
                 self._given = root, method
         without = self.subcommand in ("validate", "test") or self.paths is not None
         if trainer.fast_dev_run or without or not is_first_process():
+            trainer.default_root_dir = root
             self.run_folder = Path(root)  # of other ranks: until the first has told them its choice
             return
         if self.checkpoint is not None and self.subcommand == "fit":

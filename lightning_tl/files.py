@@ -1,12 +1,16 @@
 """Files that are either whole or absent: written to a temporary name, flushed, then renamed."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+NOT_OFFERED = (errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems answer that cannot flush a folder, or let nobody open it to read: some network drives, FUSE."""
 
 
 def behind_links(path: str | Path) -> Path:
@@ -37,7 +41,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        with suppress(OSError):  # drives of Windows under WSL, some network drives: all files have one mode there
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _flush_folder(path.parent)
     finally:
@@ -80,13 +85,26 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Force the new name to the disk too, where the system lets a folder be opened (Windows does not)."""
-    if os.name == "posix":
+    """Force the new name to the disk too, where the system (Windows does not) and its drive can: the file is whole."""
+    if os.name != "posix":
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_OFFERED:
+            raise
+
+
+def at_home(path: str) -> str:
+    """``path`` with the user's home in place of a ``~`` in front, as Lightning takes paths; shells do not always.
+
+    Where nobody has a home it stays as it is.
+    """
+    return os.path.expanduser(path)  # noqa: PTH111  # pathlib raises where nobody has a home
 
 
 def _umask() -> int:

@@ -91,6 +91,11 @@ class MetricsLogger(CSVLogger):
 class EventLogger(TensorBoardLogger):
     """TensorBoard events, whose format holds UTF-8 alone: other bytes of file names are written as escapes."""
 
+    @property
+    def log_dir(self) -> str:
+        """The folder as it was given: Lightning's takes a ``$`` in it for a variable."""
+        return str(self.save_dir)
+
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **options: Any) -> None:
         """Log what the run was made with, every key and text as UTF-8."""

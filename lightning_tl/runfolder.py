@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from lightning_tl.errors import InputError
+from lightning_tl.files import at_home
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
@@ -118,9 +119,10 @@ def _found(name: str, root: str | Path) -> Path:
                 "A fit without ckpt_path trains from the start."
             )
         return folder / file
-    if not Path(name).is_file():
+    path = Path(at_home(name))
+    if not path.is_file():
         raise InputError(f"ckpt_path: no such file. Received: {name}.")
-    return Path(name)
+    return path
 
 
 def _newest_checkpoints(root: Path) -> Path | None:

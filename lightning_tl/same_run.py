@@ -19,11 +19,15 @@ ADVICE = "give the run's own arguments: its config.yaml has them all (--config R
 
 def check_classes(whose: str, known: Sequence[str], given: Sequence[str]) -> None:
     """Raise InputError, whose message begins with ``whose``, unless the data's classes are those that are known."""
-    if tuple(given) != tuple(known):
+    if tuple(given) == tuple(known):
+        return
+    both = f"{whose} knows the classes {', '.join(known)}; the data has {', '.join(given)}"
+    if sorted(given) == sorted(known):
         raise InputError(
-            f"{whose} knows the classes {', '.join(known)}; the data has {', '.join(given)}. Use data with the same "
-            "class folders; predict needs none."
+            f"{both}: the same in another order, by which labels are numbered. Folders are sorted by name, a data set "
+            "has an order of its own: give images as the run had them, by folders or by data.dataset."
         )
+    raise InputError(f"{both}. Use data with the same class folders; predict needs none.")
 
 
 def check_network(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from lightning_tl.data.folder import check_root, has_split_folders
 from lightning_tl.data.options import ALL, SPLIT_METHODS
 from lightning_tl.data.split_file import read_split
 from lightning_tl.errors import InputError
+from lightning_tl.files import at_home
 from lightning_tl.runfolder import run_folder_of
 
 FRACTIONS = ("val_fraction", "test_fraction")
@@ -101,7 +102,7 @@ def _are_below(file: Path, root: str | None) -> bool:
     Raises:
         InputError: some do.
     """
-    folder = check_root(root or "")
+    folder = check_root(at_home(root or ""))
     if has_split_folders(folder):
         return False
     samples = read_split(file, root=None)
@@ -119,4 +120,4 @@ def _same_path(first: str | None, second: str | None) -> bool:
     """Whether both name one place, however they are written; or both none."""
     if first is None or second is None:
         return first is second
-    return Path(first).resolve() == Path(second).resolve()
+    return Path(at_home(first)).resolve() == Path(at_home(second)).resolve()

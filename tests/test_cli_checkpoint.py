@@ -168,3 +168,21 @@ def test_a_checkpoint_of_the_demo_needs_nothing_else(tmp_path: Path) -> None:
         assert in_table(done, "_loss") == pytest.approx(loss, rel=1e-5)
     run("predict", "--ckpt_path", checkpoint, cwd=tmp_path)
     assert (tmp_path / "runs/predictions.csv").is_file()
+
+
+def test_a_folder_is_measured_after_training_on_a_data_set(workplace: Path, tmp_path: Path) -> None:
+    checkpoint = short_fit(
+        tmp_path,
+        dataset="torchvision.datasets.FakeData",
+        dataset_args={"size": 30, "image_size": [3, 32, 32], "num_classes": 3},
+    )
+    for number, folder in enumerate(sorted((workplace / "images").iterdir())):
+        shutil.copytree(folder, tmp_path / "mine" / str(number))
+    words = ("--ckpt_path", checkpoint, "--data.root", "mine", "--data.split", "all")
+    assert "all 30 images of mine" in run("test", *words, cwd=tmp_path).out
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_other_fractions_than_the_runs_are_refused(workplace: Path, command: str) -> None:
+    words = (command, "--ckpt_path", "run/checkpoints/best.ckpt", "--data.test_fraction", "0.5")
+    assert "data.test_fraction: the run has divided these images with 0.0" in fails(*words, cwd=workplace)

@@ -1,6 +1,7 @@
 """What the command line answers before torch is imported, and what becomes of errors."""
 
 import ast
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,3 +122,15 @@ def test_the_command_imports_for_good_and_who_calls_it_does_not(monkeypatch: pyt
     assert command.main(["export", "best.ckpt"], loading("as told")) == 0
     assert asked == ["for good", "as told"]
     assert command.main.__defaults__ == (None, import_uncollected)
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a class in a log on a Windows of Western Europe."""
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "argv", ["lightning-tl"])
+    with pytest.raises(SystemExit):
+        command.program()
+    print("\N{CAT FACE}", end="")
+    shown.flush()
+    assert shown.buffer.getvalue().endswith(b"\\U0001f431")  # type: ignore[attr-defined]

@@ -1,10 +1,14 @@
 """Folders that are whole or absent."""
 
+import errno
+import os
+import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from lightning_tl.files import behind_links, new_folder
+from lightning_tl.files import at_home, behind_links, new_folder, write_text
 
 
 def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -48,3 +52,33 @@ def test_where_links_lead(tmp_path: Path) -> None:
     assert behind_links(tmp_path / "two") == tmp_path.resolve() / "there"
     assert behind_links(tmp_path / "gone") == tmp_path.resolve() / "deep" / "nowhere"
     assert behind_links("x/../y") == Path("x/../y"), "no link is left as it is given"
+
+
+@pytest.mark.parametrize(("error", "refused"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_drives_that_cannot_flush_a_folder_or_change_a_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, refused: bool
+) -> None:
+    """As those of Windows under WSL, and network drives; one that fails is no such drive."""
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(error, "a folder")
+        flush(descriptor)
+
+    def chmod(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "chmod", chmod)
+    with pytest.raises(OSError, match="a folder") if refused else nullcontext():
+        write_text(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_users_home_in_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [at_home(path) for path in ("~/runs", "~", "./~/x", "a~", "~nobody-of-this-name/x")] == [
+        "/home/me/runs", "/home/me", "./~/x", "a~", "~nobody-of-this-name/x",
+    ]  # fmt: skip

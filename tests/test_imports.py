@@ -11,8 +11,8 @@ import pytest
 import lightning_tl
 
 ORDER = (
-    "importing", "errors", "option_errors", "files", "caches", "table", "draws", "ranks", "keras_layers", "memory",
-    "cuda_graph",
+    "importing", "errors", "option_errors", "files", "locking", "caches", "table", "draws", "ranks", "keras_layers",
+    "memory", "cuda_graph",
     "data", "augment", "plainly", "batchnorm", "padding", "timm_network", "network", "relu6", "blocked",
     "triton_kernels", "fused_conv",
     "fingerprint", "watching", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_tl.logger import MetricsLogger
+from lightning_tl.logger import MetricsLogger, event_logger
 
 WHOLE = "epoch,loss,step\r\n0,0.5,2\r\n1,0.25,5\r\n"
 
@@ -60,3 +60,11 @@ def test_a_value_that_is_new_after_the_resume_gets_a_column(tmp_path: Path) -> N
     (tmp_path / "metrics.csv").write_bytes(WHOLE.encode())
     text = log(tmp_path, 6, (8, {"epoch": 2, "accuracy": 1.0}))
     assert text == "accuracy,epoch,loss,step\r\n,0,0.5,2\r\n,1,0.25,5\r\n1.0,2,,8\r\n"
+
+
+def test_events_lie_in_the_folder_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", "other")
+    logger = event_logger(tmp_path / "$NAME")
+    logger.log_metrics({"loss": 1.0}, 1)
+    logger.finalize("success")
+    assert [path.name for path in tmp_path.iterdir()] == ["$NAME"]

@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 import torch
+from calling import fails, short_fit
+from calling import run as run_command
+from training import draw_images
 
 import keras_ref.runfolder
 import lightning_tl.runfolder
@@ -137,3 +140,23 @@ def test_a_name_that_is_too_long_is_an_error_of_the_checkpoint(tmp_path: Path) -
         find_checkpoint(name, tmp_path)
     with pytest.raises(InputError, match=rf"ckpt_path: {tmp_path}/x+.* cannot be read: .*\. Received: last; give"):
         find_checkpoint("last", tmp_path / name)
+
+
+def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning's callbacks and loggers would replace it, and the rest of a run would lie elsewhere."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    draw_images(tmp_path / "home/images")
+    (tmp_path / "work").mkdir()
+    short_fit(tmp_path / "work", "--trainer.default_root_dir=~/runs", root="~/images")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["config.yaml"]
+    found = {path.name for path in (tmp_path / "home/runs").iterdir()}
+    assert {"config.yaml", "split.csv", "metrics.csv", "checkpoints", "results.json"} <= found
+    words = ("--ckpt_path", "~/runs/checkpoints/best.ckpt", "--data.root=~/images")
+    assert "of split val" in run_command("test", *words, cwd=tmp_path / "work").out
+
+
+@pytest.mark.parametrize("name", ["out/a::b", "s3://bucket/runs"])
+def test_addresses_are_no_folders(tmp_path: Path, name: str) -> None:
+    message = fails("fit", "--data.root", "x", "--trainer.default_root_dir", name, cwd=tmp_path)
+    assert "trainer.default_root_dir: a folder is needed, and names with :// or :: are taken for addresses. " in message
+    assert not list(tmp_path.iterdir())

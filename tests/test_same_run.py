@@ -8,6 +8,7 @@ import pytest
 from training import PHASES, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl import InputError
+from lightning_tl.same_run import check_classes
 
 BEGUN: dict[str, Any] = {"convention": "keras", "seed": 3, "dropout": 0.3, "augment": [{"class_path": "RandomFlip"}]}
 
@@ -88,3 +89,8 @@ def test_a_model_that_was_frozen_trains_its_head(images: Path, checkpoint: str) 
     before = model.head.weight.clone()
     make_trainer(images.parent, PHASES[:1]).fit(model, data)
     assert not model.head.weight.equal(before)
+
+
+def test_the_same_classes_in_another_order_are_told_apart_from_others() -> None:
+    with pytest.raises(InputError, match="rose, daisy; the data has daisy, rose: the same in another order"):
+        check_classes("ckpt_path: the checkpoint", ("rose", "daisy"), ("daisy", "rose"))

@@ -1,15 +1,14 @@
 """Images decoded and resized once, and kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tl.data.check import BadImage, find_bad_images
+from lightning_tl.data.check import BadImage, FindBad
 from lightning_tl.data.decode import ResizeMode, resize_image
 from lightning_tl.errors import InputError
 
@@ -48,16 +47,13 @@ class ImageSettings:
         return (count, 3, *self.size)
 
 
-def keep_in_memory(
-    paths: Sequence[str], root: Path | None, settings: ImageSettings, read: Callable[[str], Tensor]
-) -> Pixels:
+def keep_in_memory(paths: Sequence[str], settings: ImageSettings, find_bad: FindBad) -> Pixels:
     """Decode every image into memory.
 
     Args:
-        paths: of the images, relative to root.
-        root: folder of the paths; without one ``read`` knows them.
+        paths: of the images, as ``find_bad`` knows them.
         settings: how they are resized.
-        read: from a path to uint8 (3, any height, any width).
+        find_bad: reads them; see ``check.find_bad_images``.
 
     Raises:
         InputError: there is not enough memory.
@@ -69,19 +65,15 @@ def keep_in_memory(
             f"data.cache: {np.prod(settings.shape(len(paths))) / GIGABYTE:.1f} GB of decoded images do not fit into "
             "memory. Set data.cache to disk or none."
         ) from error
-    if root is not None:
-        return Pixels(images, decode_into(images, paths, root, settings))
-    for row, path in enumerate(paths):
-        images[row] = settings.apply(read(path))
-    return Pixels(images, ())
+    return Pixels(images, decode_into(images, paths, settings, find_bad))
 
 
 def decode_into(
-    images: Tensor, paths: Sequence[str], root: str | Path, settings: ImageSettings
+    images: Tensor, paths: Sequence[str], settings: ImageSettings, find_bad: FindBad
 ) -> tuple[BadImage, ...]:
     """Fill the rows of ``images``; the files that cannot be decoded."""
 
     def keep(row: int, image: Tensor) -> None:
         images[row] = settings.apply(image)
 
-    return find_bad_images(paths, root, keep)
+    return find_bad(paths, use=keep)

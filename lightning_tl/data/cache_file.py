@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ import torchvision
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_tl.data.cache import GIGABYTE, ImageSettings, Pixels, decode_into
-from lightning_tl.data.check import BadImage
+from lightning_tl.data.check import BadImage, find_bad_images
 from lightning_tl.data.decode import why_undecodable
 from lightning_tl.files import replacing, write_text
+from lightning_tl.locking import one_at_a_time
 
-FORMAT = 1
+FORMAT = 2
 """Counts the changes of decoding, resizing and file format that make older files useless."""
 DECODED_BY = (torchvision.__version__.split("+")[0], PIL.__version__)
 """Others may decode or resize to other pixels."""
@@ -63,7 +65,7 @@ def keep_on_disk(
         found = _usable(file, paths, root, settings)  # without the lock, for which the folder must be writable
         if found is None:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(file.with_suffix(".lock")):
+            with one_at_a_time(file.with_suffix(".lock")):
                 found = _usable(file, paths, root, settings)
                 if found is None:
                     _make_room(folder, limit - needed, needed)
@@ -125,7 +127,7 @@ def _write(file: Path, paths: Sequence[str], root: str | Path, settings: ImageSe
     with replacing(file) as temporary:
         mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=settings.shape(len(paths)))
         _allocate(temporary)
-        bad = decode_into(torch.from_numpy(mapped), paths, root, settings)
+        bad = decode_into(torch.from_numpy(mapped), paths, settings, partial(find_bad_images, root=root))
         mapped.flush()
         del mapped
     row_of = {path: row for row, path in enumerate(paths)}
@@ -145,7 +147,7 @@ def _make_room(folder: Path, rest: int, needed: int) -> None:
     Raises:
         OSError: the disk has less; where it would have less without all of them, they stay.
     """
-    with _locked(folder / ".lock"):
+    with one_at_a_time(folder / ".lock"):
         files = sorted(_removable(folder), key=lambda file: file[1].st_mtime)
         taken, free = sum(status.st_size for _, status in files), shutil.disk_usage(folder).free
         if free + taken > needed:
@@ -167,32 +169,3 @@ def _removable(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             written_now = file.name.startswith(".") and time.time() - status.st_mtime < ABANDONED
             if OURS.fullmatch(file.name) and not written_now:
                 yield file, status
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process; on systems without one, files are still whole or absent."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = _lock_file(path)
-    if descriptor is None:
-        yield
-        return
-    try:
-        lock: Callable[[int, int], None] = fcntl.flock
-        with contextlib.suppress(OSError):  # a network file system without locks
-            lock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock_file(path: Path) -> int | None:
-    """A descriptor of the file, which is made if there is none; None of another user's that we may not even read."""
-    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
-        with contextlib.suppress(PermissionError):
-            return os.open(path, flags, 0o666)
-    return None

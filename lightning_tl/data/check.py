@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import Tensor
@@ -26,6 +26,15 @@ class BadImage(NamedTuple):
 
     path: str
     reason: str
+
+
+class FindBad(Protocol):
+    """``find_bad_images`` for paths of one root, or what does the same for a data set."""
+
+    def __call__(
+        self, paths: Sequence[str], *, use: Callable[[int, Tensor], None] | None = None
+    ) -> tuple[BadImage, ...]:
+        """Read all; those that failed."""
 
 
 def find_bad_images(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -18,7 +18,16 @@ from torch import Tensor
 from torchvision import io as vision_io
 
 from lightning_tl.data.budget import Budget
-from lightning_tl.data.header import MAX_SCANS, Size, image_format, jpeg_scans, jpeg_size, png_size, webp_size
+from lightning_tl.data.header import (
+    MAX_SCANS,
+    Size,
+    exif_first,
+    image_format,
+    jpeg_scans,
+    jpeg_size,
+    png_size,
+    webp_size,
+)
 from lightning_tl.errors import InputError
 
 MAX_PIXELS = 2**28
@@ -62,7 +71,7 @@ def decode_image(path: str | Path) -> Tensor:
         return _decode(np.fromfile(path, dtype=np.uint8))
     except Exception as error:  # decoders raise anything from SyntaxError to struct.error on broken files
         raise InputError(
-            f"{os.fspath(path)!r} cannot be decoded as an image: {_reason(error)}. "
+            f"{os.fspath(path)!r} cannot be decoded as an image: {reason(error)}. "
             "Replace or remove the file, or set data.on_bad_image to skip."
         ) from error
 
@@ -75,7 +84,7 @@ def why_undecodable(path: str | Path, use: Callable[[Tensor], None] | None = Non
     try:
         image = decode_image(path)
     except InputError as error:
-        return _reason(error.__cause__ or error)
+        return reason(error.__cause__ or error)
     if use is not None:
         use(image)
     return None
@@ -128,26 +137,32 @@ def _decode(data: np.ndarray) -> Tensor:
     size = size or _checked(None if file is None else Size(file.height, file.width))
     with _TOGETHER.hold(size.height * size.width):
         if file is not None:
-            return _decode_with_pillow(file)
+            return pillow_to_rgb(file)
+        if (turned := exif_first(encoded)) is not encoded:
+            data = np.frombuffer(bytearray(turned), np.uint8)
         image: Tensor = vision_io.decode_image(torch.from_numpy(data), mode="RGB", apply_exif_orientation=True)
         return image
 
 
-def _decode_with_pillow(file: ImageFile.ImageFile) -> Tensor:
-    """First frame of an opened, not yet decoded, file."""
-    _turn_upright(file)
-    if file.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut at 255
-        grey = torch.from_numpy((np.asarray(file) >> 8).astype(np.uint8))
+def pillow_to_rgb(image: Image.Image) -> Tensor:
+    """An image of Pillow's, decoded or not, as ``decode_image`` gives it: uint8 (3, height, width).
+
+    It is turned upright itself, without a copy. Of an animation the first frame is taken, of 16 bits of grey the
+    upper 8. Raises whatever Pillow's decoder raises.
+    """
+    _turn_upright(image)
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut at 255
+        grey = torch.from_numpy((np.asarray(image) >> 8).astype(np.uint8))
         return grey.expand(3, *grey.shape).contiguous()
-    image = file if file.mode == "RGB" else file.convert("RGB")
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 
-def _turn_upright(file: ImageFile.ImageFile) -> None:
+def _turn_upright(image: Image.Image) -> None:
     """Decode, and apply EXIF's orientation. Where that makes no sense the image stays as it is, as a JPEG does."""
-    file.load()
+    image.load()
     try:
-        ImageOps.exif_transpose(file, in_place=True)
+        ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception:  # Pillow raises anything from SyntaxError to struct.error on broken EXIF
@@ -163,7 +178,7 @@ def _checked(size: Size | None) -> Size:
     return size
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The decoder's message in one line, without the C++ source location torchvision puts before it."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "there is not enough memory to decode it"

@@ -1,8 +1,9 @@
 """Finding images: root/<class>/*, root/{train,val[,test]}/<class>/*, or any folder for prediction."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -210,7 +211,17 @@ def _walk(folder: Path) -> Iterator[Path]:
         names[:] = (name for name in names if not name.startswith("."))
         for name in files:
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
-                yield Path(parent, name).relative_to(folder)
+                path = Path(parent, name)
+                _refuse_pipe(path)
+                yield path.relative_to(folder)
+
+
+def _refuse_pipe(path: Path) -> None:
+    """Raise InputError for pipes, sockets and devices, which may never end. A link to nowhere is a bad image."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise InputError(f"data.root: {str(path)!r} is no file that can be read whole. Take it out of the root.")
 
 
 def listed(names: Iterable[str], limit: int = 5) -> str:

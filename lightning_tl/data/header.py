@@ -23,6 +23,10 @@ _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", 0xD9
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """The next marker after coded data, in which FF is followed by 00 and restart markers may stand."""
 
+_APP1, _EXIF = b"\xff\xe1", b"Exif\x00\x00"
+_BEFORE_IMAGE = frozenset(bytes([0xFF, marker]) for marker in (*range(0xE0, 0xF0), 0xFE))
+"""JPEG's segments of applications, APP0 to APP15, and comments."""
+
 
 class Size(NamedTuple):
     """Declared height and width in pixels, before any rotation that EXIF asks for."""
@@ -64,6 +68,21 @@ def jpeg_size(data: bytes) -> Size | None:
         else:
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
+
+
+def exif_first(data: bytes) -> bytes:
+    """The same JPEG with its EXIF segment in front of other APP1 segments, such as XMP: decoders look at the first.
+
+    ``data`` itself where it is so already, or where there is none.
+    """
+    position, others = 2, False
+    while (marker := data[position : position + 2]) in _BEFORE_IMAGE:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == _APP1 and data.startswith(_EXIF, position + 4):
+            return data[:2] + data[position:end] + data[2:position] + data[end:] if others else data
+        others |= marker == _APP1
+        position = end
+    return data
 
 
 def jpeg_scans(data: bytes) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -31,6 +32,14 @@ class SourceImages:
         self._source, self._options = source, options
         self._held: Held | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, as of ``ddp_spawn``: it maps a file anew, instead of being sent all that is in it."""
+        state = self.__dict__.copy()
+        if self._options.cache == "disk":
+            state.pop("_kept", None)
+            state["_held"] = None
+        return state
+
     @property
     def read(self) -> Callable[[str], Tensor]:
         """From a path of the source to uint8 RGB of any size, shape (3, height, width)."""
@@ -38,8 +47,14 @@ class SourceImages:
 
     @cached_property
     def bad(self) -> tuple[BadImage, ...]:
-        """Those that cannot be decoded; each is decoded once to find out."""
-        return self._kept.bad if self._kept else self._source.find_bad(self._paths)
+        """Those that cannot be decoded; each is decoded once to find out.
+
+        Data sets check their own files, most by checksum: unless bad ones are to be skipped, they are not all decoded.
+        """
+        if self._kept is not None:
+            return self._kept.bad
+        trusted = self._source.root is None and self._options.on_bad_image == "error"
+        return () if trusted else self._source.find_bad(self._paths)
 
     def dataset(
         self, paths: Sequence[str], labels: Sequence[int], indices: Sequence[int], device: torch.device
@@ -78,7 +93,7 @@ class SourceImages:
         """The pixels of all of them, row by row; None where they are decoded when needed."""
         source, options = self._source, self._options
         if options.cache in ("ram", "device"):
-            return keep_in_memory(self._paths, source.root, options.image_settings, source.read)
+            return keep_in_memory(self._paths, options.image_settings, source.find_bad)
         if options.cache == "none" or source.root is None:
             return None
         folder = Path(options.cache_folder) if options.cache_folder else default_folder()

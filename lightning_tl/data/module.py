@@ -55,7 +55,8 @@ class ImageFolderDataModule(LightningDataModule):
         test_fraction: of the images for testing, in [0, 1); 0 tests on the validation images.
         resize: stretch, crop or pad, as Keras does each; see ``resize_image``.
         antialias: smooth images before making them smaller; Keras does not.
-        on_bad_image: error, or skip files that cannot be decoded.
+        on_bad_image: error, or skip files that cannot be decoded; either way each is decoded before training, of
+            ``dataset`` only if it is to be skipped.
         num_workers: processes that read images, each decoding in one thread; 0, or where decoded images are kept: none.
         seed: of the split and of the order of each epoch, from 0 on; with ``split: keras`` below 2**32.
         dataset: class path of a torchvision data set, such as torchvision.datasets.Flowers102, instead of
@@ -99,7 +100,7 @@ class ImageFolderDataModule(LightningDataModule):
         )  # fmt: skip
         self.options = DataOptions(*plain(given))
         # A checkpoint is read from other folders too, where these paths would be none or others.
-        root = None if root is None else str(Path(root).absolute())
+        root = None if self.options.root is None else str(Path(self.options.root).absolute())
         file = self.options.split_file
         split = self.options.split if file is None else str(Path(file).absolute())
         self.save_hyperparameters(logger=False)  # the run logs the model's; equal names would have to be equal

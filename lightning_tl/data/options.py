@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,10 +10,17 @@ from lightning_tl.data.cache import CACHE_MODES, CacheMode, ImageSettings
 from lightning_tl.data.check import BAD_IMAGE_POLICIES, BadImagePolicy
 from lightning_tl.data.decode import RESIZE_MODES, ResizeMode
 from lightning_tl.errors import InputError
+from lightning_tl.files import at_home
 
 SPLIT_METHODS = ("stratified", "keras")
 ALL = "all"
 """As split: every image is held out, for what does not train."""
+
+DIVISION: dict[str, str | float] = {"split": "stratified", "val_fraction": 0.2, "test_fraction": 0.0}
+"""Fields that say how images are divided, with their defaults."""
+
+PATHS = ("root", "split", "cache_folder")
+"""Fields in which a ``~`` in front stands for the user's home."""
 
 BatchSizeIs = Literal["per_device", "global"]
 BATCH_SIZES: tuple[BatchSizeIs, ...] = ("per_device", "global")
@@ -45,6 +53,9 @@ class DataOptions:
     cache_gb: float
 
     def __post_init__(self) -> None:
+        for name in PATHS:
+            value = getattr(self, name)
+            object.__setattr__(self, name, at_home(value) if isinstance(value, str) else value)
         _check_size(self.image_size)
         _check_integer("batch_size", self.batch_size, 1)
         _check_choice("batch_size_is", self.batch_size_is, BATCH_SIZES)
@@ -53,8 +64,10 @@ class DataOptions:
         _check_choice("resize", self.resize, RESIZE_MODES)
         _check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
         _check_choice("cache", self.cache, CACHE_MODES)
-        if not isinstance(self.cache_gb, (int, float)) or self.cache_gb <= 0:
-            raise InputError(f"data.cache_gb must be a number of gigabytes above 0. Received: {self.cache_gb!r}.")
+        if not isinstance(self.cache_gb, (int, float)) or not self.cache_gb > 0 or not isfinite(self.cache_gb):
+            raise InputError(
+                f"data.cache_gb must be a finite number of gigabytes above 0. Received: {self.cache_gb!r}."
+            )
         self._check_fractions()
         self._check_split()
         self._check_source()

@@ -1,18 +1,19 @@
 """Where the samples come from: folders or a torchvision data set, divided as the options say."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_tl.data import torchvision_source
-from lightning_tl.data.check import BadImage, find_bad_images
+from lightning_tl.data.check import FindBad, find_bad_images
 from lightning_tl.data.dataset import FileReader
 from lightning_tl.data.folder import Sample, check_root, has_split_folders, scan
-from lightning_tl.data.options import ALL, DataOptions
+from lightning_tl.data.options import ALL, DIVISION, DataOptions
 from lightning_tl.data.split import keras_split, stratified_split
 from lightning_tl.data.split_file import read_split
 from lightning_tl.errors import InputError
@@ -26,7 +27,7 @@ class Source:
         samples: in the order of the split file.
         class_names: in the order of the labels.
         read: from a sample's path to uint8 RGB, shape (3, height, width).
-        find_bad: which of these paths cannot be decoded.
+        find_bad: which of these paths cannot be decoded; see ``check.find_bad_images``.
         root: the folder of the paths; None where they are no files.
         description: for messages.
     """
@@ -34,7 +35,7 @@ class Source:
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...]
     read: Callable[[str], Tensor]
-    find_bad: Callable[[Sequence[str]], tuple[BadImage, ...]]
+    find_bad: FindBad
     root: Path | None
     description: str
 
@@ -55,6 +56,7 @@ def _open_folder(options: DataOptions) -> Source:
     elif options.split == ALL:
         samples = _held_out(scan(root))
     elif has_split_folders(root):
+        _tell_ignored(options, f"{str(root)!r} is divided by its folders train and val", DIVISION)
         samples = scan(root)
     elif options.split == "keras":
         samples = keras_split(root, options.val_fraction, options.seed)
@@ -78,12 +80,17 @@ def _open_dataset(options: DataOptions) -> Source:
         samples = _held_out(samples)
     elif "val" not in parts:
         samples = _with_val(samples, options)
-    return Source(samples, names, reader, _none_bad, None, f"data.dataset {class_path}")
+    else:
+        _tell_ignored(options, f"{class_path} has train and val of its own", DIVISION)
+    return Source(samples, names, reader, reader.find_bad, None, f"data.dataset {class_path}")
 
 
-def _none_bad(paths: Sequence[str]) -> tuple[BadImage, ...]:
-    """Data sets check their own files, most by checksum: they are not all decoded here."""
-    return ()
+def _tell_ignored(options: DataOptions, why: str, names: Iterable[str]) -> None:
+    """Warn of those of the options that were given and divide nothing."""
+    given = {name: getattr(options, name) for name in names if getattr(options, name) != DIVISION[name]}
+    if given:
+        told = ", ".join(f"data.{name}: {value}" for name, value in given.items())
+        rank_zero_warn(f"{told} is not used: {why}. Leave it out, or give a split file as data.split.")
 
 
 def _held_out(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -96,6 +103,8 @@ def _with_val(samples: tuple[Sample, ...], options: DataOptions) -> tuple[Sample
     train = [sample for sample in samples if sample.split == "train"]
     test = tuple(sample for sample in samples if sample.split == "test")
     fraction = 0.0 if test else options.test_fraction
+    if test:
+        _tell_ignored(options, f"{options.dataset} has a test part of its own", ("test_fraction",))
     return stratified_split(train, options.val_fraction, fraction, options.seed) + test
 
 

@@ -1,17 +1,25 @@
 """A data set of torchvision by class path, its parts found from its signature."""
 
+import hashlib
 import importlib
 import inspect
+import os
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from lightning_tl.caches import default_folder
+from lightning_tl.data.check import BadImage
+from lightning_tl.data.decode import pillow_to_rgb, reason
 from lightning_tl.data.folder import Sample
 from lightning_tl.errors import InputError
+from lightning_tl.locking import one_at_a_time
 
 _SPLIT_NAMES = {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}
 """What data sets call their parts in ``split=``, the name to prefer first."""
@@ -30,13 +38,51 @@ class TorchvisionReader:
         self.parts = parts
 
     def __call__(self, path: str) -> Tensor:
-        """The image as uint8, shape (3, height, width). Raises InputError if it is no image."""
+        """The image as uint8, shape (3, height, width). Raises InputError if it cannot be read or is no image."""
         part, _, position = path.partition("/")
-        return to_rgb(self.parts[part][int(position)][0])
+        try:
+            image = self.parts[part][int(position)][0]
+            return to_rgb(image)
+        except InputError:
+            raise
+        except Exception as error:  # data sets decode as they like
+            raise InputError(
+                f"data.dataset: its image {path} cannot be read: {reason(error)}. Mend its files, or set "
+                "data.on_bad_image to skip."
+            ) from error
+
+    def find_bad(self, paths: Sequence[str], use: Callable[[int, Tensor], None] | None = None) -> tuple[BadImage, ...]:
+        """As ``check.find_bad_images``; each is read, one after the other: not every data set is made for threads.
+
+        Raises:
+            InputError: what the data set gives is no image.
+        """
+        bad = []
+        for position, path in enumerate(paths):
+            try:
+                image = self(path)
+            except InputError as error:
+                if error.__cause__ is None:
+                    raise
+                bad.append(BadImage(path, reason(error.__cause__)))
+                continue
+            if use is not None:
+                use(position, image)
+        return tuple(bad)
 
 
 def samples_of(labels: dict[str, list[int]], names: Sequence[str]) -> tuple[Sample, ...]:
-    """One sample per label, with the path that ``TorchvisionReader`` takes, in the order of the parts."""
+    """One sample per label, with the path that ``TorchvisionReader`` takes, in the order of the parts.
+
+    Raises:
+        InputError: a label below 0, which data sets give to images of no known class.
+    """
+    for part, column in labels.items():
+        if unknown := sum(label < 0 for label in column):
+            raise InputError(
+                f"data.dataset: {unknown} of the {len(column)} images of {part} have no class: labels below 0. "
+                "Give a part that is labelled throughout: data.dataset_args: {split: ...}."
+            )
     return tuple(
         Sample(part, f"{part}/{position}", names[label])
         for part, column in labels.items()
@@ -67,9 +113,27 @@ def open_parts(class_path: str, arguments: dict[str, Any], root: str | None) -> 
     def make(**part: Any) -> Any:
         return _make(cls, class_path, {**arguments, **part}, "download" in takes)
 
-    if "train" in takes and "train" not in arguments:
+    with _alone(f"{class_path} {os.path.realpath(str(arguments.get('root')))}", "download" in takes):
+        return _parts(
+            make, class_path, [name for name in ("train", "split") if name in takes and name not in arguments]
+        )
+
+
+def _alone(what: str, downloads: bool) -> AbstractContextManager[None]:
+    """For one process at a time where something may be downloaded: ranks open their data sets all at once."""
+    if not downloads:
+        return nullcontext()
+    folder = (default_folder() or Path(tempfile.gettempdir(), "lightning_tl")) / "downloads"
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return one_at_a_time(folder / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.lock")
+
+
+def _parts(make: Callable[..., Any], class_path: str, free: Sequence[str]) -> dict[str, Any]:
+    """The parts by whichever of ``train`` and ``split`` is to be chosen here."""
+    if "train" in free:
         return {"train": make(train=True), "test": make(train=False)}
-    if "split" in takes and "split" not in arguments:
+    if "split" in free:
         parts = {split: _first_known(make, names) for split, names in _SPLIT_NAMES.items()}
         if parts["train"] is None:
             raise InputError(
@@ -110,7 +174,7 @@ def to_rgb(image: Any) -> Tensor:
         InputError: anything else.
     """
     if isinstance(image, Image.Image):
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+        return pillow_to_rgb(image.copy())  # the data set may hold it
     if not isinstance(image, Tensor) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[0] not in (1, 3)):
         shape = f" of shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
         raise InputError(

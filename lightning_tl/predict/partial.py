@@ -141,8 +141,8 @@ class Partial:
     def remove(self) -> None:
         """Remove the folder as well."""
         self.clear()
-        (self.folder / LOCK).unlink(missing_ok=True)
-        with suppress(OSError):  # NFS keeps an open file's place until it is closed
+        with suppress(OSError):  # Windows keeps an open file, and NFS its place, until it is closed
+            (self.folder / LOCK).unlink(missing_ok=True)
             self.folder.rmdir()
 
     def _check_ours(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from lightning_tl.files import at_home
 from lightning_tl.report.run import Run
 
 SIDE = 112
@@ -108,7 +109,7 @@ def find_root(run: Run) -> Path | None:
         return None
     paths = [row.path for row in run.predictions[:20]]
     for base in (Path.cwd(), *run.folder.resolve().parents):
-        folder = (base / Path(root).expanduser()).resolve()
+        folder = (base / at_home(root)).resolve()
         if any(is_file(below(folder, path)) for path in paths):
             return folder
     return None

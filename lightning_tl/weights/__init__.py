@@ -1,6 +1,5 @@
 """Pretrained weights: found in a cache, fetched and verified, or read from a file; never silently random."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from lightning_tl.bridge import check_state, find_alpha, keras_convention, read_keras
 from lightning_tl.bridge.read import Convention
 from lightning_tl.errors import InputError
+from lightning_tl.files import at_home
 from lightning_tl.keras_layers import Library
 from lightning_tl.weights.download import sha256
 from lightning_tl.weights.formats import KERAS, SUFFIXES, read_safetensors, read_torch, safetensors_metadata
@@ -56,7 +56,7 @@ def find_weights(backbone: str, weights: str) -> WeightsFile:
     if weights == "imagenet":
         path, source = imagenet(backbone)
         return WeightsFile(path, source, sha256(path), "torch", backbone)
-    path = Path(os.path.expanduser(weights))  # noqa: PTH111  # which leaves ~ where nobody has a home
+    path = Path(at_home(weights))
     _check_file(path, backbone, weights)
     return WeightsFile(path, f"file {path}", sha256(path), _convention(path), backbone)
 

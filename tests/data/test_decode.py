@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_tl.data.decode import MAX_PIXELS, decode_image, resize_image
+from lightning_tl.data.header import exif_first
 from lightning_tl.errors import InputError
 
 ORIENTATION = 0x112
@@ -232,3 +233,17 @@ def test_antialias_averages() -> None:
 def test_unknown_mode() -> None:
     with pytest.raises(InputError, match=r"stretch, crop, pad\. Received: 'fit'"):
         resize_image(torch.zeros(3, 4, 4, dtype=torch.uint8), (2, 2), "fit")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_exif_behind_other_metadata_turns_too(tmp_path: Path, orientation: int) -> None:
+    """As some editors write it; torchvision looks at the first APP1 segment alone."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    plain = saved(tmp_path / "plain.jpg", pixels(), exif=exif)
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>"
+    data = plain.read_bytes()
+    assert exif_first(data) is data
+    moved = tmp_path / "moved.jpg"
+    moved.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + data[2:])
+    assert torch.equal(decode_image(moved), decode_image(plain))

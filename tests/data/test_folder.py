@@ -168,3 +168,11 @@ def test_hymenoptera(assets: Path) -> None:
         ("val", "ants"): 70,
         ("val", "bees"): 83,
     }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_among_the_images_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png")
+    os.mkfifo(tmp_path / "a/2.png")
+    with pytest.raises(InputError, match=r"a/2.png' is no file that can be read whole"):
+        scan(tmp_path)

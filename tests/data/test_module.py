@@ -1,6 +1,8 @@
 """What the data module holds: batches, classes, splits, and what is skipped or predicted."""
 
+import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_tl.data import ImageFolderDataModule, Sample, decode_image, resize_image
+from lightning_tl.data.cache import CacheMode
 from lightning_tl.errors import InputError
 
 Factory = Callable[..., Path]
@@ -95,10 +98,18 @@ def test_a_class_whose_images_are_all_skipped_is_an_error(image_folder: Factory)
 
 def test_split_folders(image_folder: Factory) -> None:
     root = image_folder({f"{split}/{name}": 2 for split in ("train", "val", "test") for name in "ab"})
-    data = module(root, split="keras")
+    data = module(root)
     assert data.test_split == "test"
     assert [batch["index"].tolist() for batch in data.test_dataloader()] == [[8, 9, 10, 11]]
     assert data.samples[8] == Sample("test", "test/a/000.jpg", "a")
+
+
+def test_options_that_divide_nothing_are_told_of(image_folder: Factory) -> None:
+    root = image_folder({f"{split}/{name}": 2 for split in ("train", "val") for name in "ab"})
+    with pytest.warns(UserWarning, match=r"data.test_fraction: 0.3 is not used: .* by its folders train and val"):
+        assert module(root, test_fraction=0.3).test_split == "val"
+    with pytest.warns(UserWarning, match="data.split: keras, data.val_fraction: 0.4 is not used"):
+        assert len(module(root, split="keras", val_fraction=0.4).samples) == 8
 
 
 def test_without_test_split_val_is_tested(root: Path) -> None:
@@ -222,6 +233,28 @@ class WithTest:
 @pytest.mark.parametrize("test_fraction", [0.0, 0.2])
 def test_the_test_part_of_a_data_set_is_all_that_is_tested(tmp_path: Path, test_fraction: float) -> None:
     data = module(tmp_path, dataset=f"{__name__}.WithTest", val_fraction=0.2, test_fraction=test_fraction)
+    with pytest.warns(UserWarning, match="test_fraction: 0.2 is not used") if test_fraction else nullcontext():
+        data.setup("test")
     assert {sample.path.partition("/")[0] for sample in data.samples if sample.split == "test"} == {"test"}
     counts = [sum(sample.split == split for sample in data.samples) for split in ("train", "val", "test")]
     assert counts == [24, 6, 8]
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_images_of_a_data_set_that_cannot_be_read_are_named_or_skipped(root: Path, cache: CacheMode) -> None:
+    (root / "ants/zzz.png").write_text("junk")
+    options: dict[str, Any] = {"dataset": "torchvision.datasets.ImageFolder", "cache": cache, "val_fraction": 0.2}
+    skipping = module(root, on_bad_image="skip", **options)
+    assert len(skipping.samples) == 20
+    assert [bad.path for bad in skipping.bad_images] == ["train/10"]
+    assert "cannot identify image file" in skipping.bad_images[0].reason
+    with pytest.raises(InputError, match="train/10"):
+        module(root, **options).pixels(range(21))
+
+
+def test_a_file_of_kept_images_is_not_sent_to_other_processes(root: Path, tmp_path: Path) -> None:
+    data = module(root, cache="disk", cache_folder=str(tmp_path / "cache"), image_size=96)
+    expected = data.pixels([0, 5])
+    sent = pickle.dumps(data)
+    assert len(sent) < expected.nbytes
+    assert torch.equal(pickle.loads(sent).pixels([0, 5]), expected)

@@ -15,6 +15,7 @@ from lightning_tl.errors import InputError
             ({"image_size": size}, "data.image_size must be a positive integer or")
             for size in (0, [8], [8, -1], True, 1.5)
         ),
+        ({"cache_gb": float("inf")}, "data.cache_gb must be a finite number of gigabytes above 0. Received: inf"),
         ({"batch_size": 0}, "data.batch_size must be an integer of at least 1. Received: 0"),
         ({"batch_size_is": "total"}, "data.batch_size_is must be one of per_device, global. Received: 'total'"),
         ({"num_workers": -1}, "data.num_workers must be an integer of at least 0. Received: -1"),
@@ -57,3 +58,13 @@ def test_a_global_batch_is_divided_among_the_devices() -> None:
     with pytest.raises(InputError, match="must divide by the 5 devices of the run. Received: 12; give a multiple of 5"):
         options.batch_size_on(5)
     assert ImageFolderDataModule("images", batch_size=12).options.batch_size_on(5) == 12
+
+
+def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    data = ImageFolderDataModule("~/images", split="~/split.csv", cache_folder="~/cache")
+    options = data.options
+    assert [options.root, options.split, options.cache_folder] == [
+        "/home/me/images", "/home/me/split.csv", "/home/me/cache",
+    ]  # fmt: skip
+    assert data.hparams["root"] == "/home/me/images"

@@ -1,4 +1,7 @@
 import io
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -9,7 +12,7 @@ import torch
 from PIL import Image
 from torchvision.datasets.utils import verify_str_arg
 
-from lightning_tl.data.torchvision_source import all_labels, class_names, open_parts, to_rgb
+from lightning_tl.data.torchvision_source import all_labels, class_names, open_parts, samples_of, to_rgb
 from lightning_tl.errors import InputError
 
 HERE = __name__
@@ -153,3 +156,49 @@ def test_tensors_of_fractions_become_the_nearest_integers() -> None:
 def test_items_that_are_no_image(item: object) -> None:
     with pytest.raises(InputError, match=f"data.dataset must give .*Received: {type(item).__name__}"):
         to_rgb(item)
+
+
+def test_images_without_a_class_are_refused() -> None:
+    """As in the unlabeled part of STL10."""
+    with pytest.raises(InputError, match="1 of the 3 images of train have no class: labels below 0"):
+        samples_of({"train": [0, 1, -1]}, ("cat", "dog"))
+
+
+def test_images_are_upright_and_of_16_bits_the_upper_8_are_kept_as_in_files() -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    stream = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(stream, "JPEG", exif=exif)
+    held = Image.open(stream).convert("RGB")  # as torchvision's ImageFolder does, which turns nothing
+    assert to_rgb(held).shape == (3, 30, 20)
+    assert held.size == (30, 20)  # the data set's own stays
+    assert to_rgb(Image.fromarray(np.array([[256, 65535]], np.uint16)))[0].tolist() == [[1, 255]]
+
+
+class Downloads:
+    """Takes its time, and notes whether another one is at it."""
+
+    at_once = 0
+    most = 0
+
+    def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+        cls, folder = type(self), Path(root, "files")
+        cls.at_once += 1
+        cls.most = max(cls.most, cls.at_once)
+        time.sleep(0.05)
+        cls.at_once -= 1
+        if not folder.exists():
+            if not download:
+                raise RuntimeError("Dataset not found.")
+            folder.mkdir()
+
+
+def test_one_process_downloads_and_others_wait(tmp_path: Path) -> None:
+    """Threads stand for the ranks of a run: each has a lock of its own, as processes have."""
+    if os.name != "posix":
+        pytest.skip("no such locks on Windows")
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(lambda _: open_parts(f"{HERE}.Downloads", {}, str(tmp_path)), range(4)))
+    assert [sorted(found) for found in parts] == [["test", "train"]] * 4
+    assert Downloads.most == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]

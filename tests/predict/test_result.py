@@ -1,5 +1,6 @@
 """Chunks, their manifest, and what becomes of a result that ends at any point."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -302,3 +303,23 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, monkeypatc
     assert json.loads((partial.folder / MANIFEST).read_text())["state"]["paths"] == 4
     assert whole(folder, make(folder), 11) == expected
     shutil.rmtree(folder)
+
+
+def test_a_lock_that_cannot_be_removed_while_it_is_held_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows keeps open files."""
+    unlink = Path.unlink
+
+    def keep_open(path: Path, missing_ok: bool = False) -> None:
+        if path.name == LOCK:
+            raise PermissionError(errno.EACCES, "it is open", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", keep_open)
+    partial, output, errors = make(tmp_path), tmp_path / "x.csv", tmp_path / "x.errors.csv"
+    with opened(partial, output, errors, resume=True, overwrite=False):
+        go_on(partial, 2 * STEP)
+        put_in_place(partial, make_format("x.csv", CLASSES, 0), output, errors, overwrite=False)
+    assert [path.name for path in partial.folder.iterdir()] == [LOCK]
+    assert output.is_file()
