@@ -54,7 +54,7 @@ def to_markdown(content: Content) -> str:
 def _machine(content: Content) -> str:
     machine, settings, load = content["machine"], content["settings"], content["load"]
     lines = [
-        *_gpu(machine),
+        *_gpu(machine, settings.get("keras_pixels", "float32")),
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads for each framework, "
         f"{', '.join(machine['vector_units'])}, {machine['memory_gb']} GB, {machine['os']}, Python "
         f"{machine['python']}.",
@@ -90,16 +90,17 @@ def _machine(content: Content) -> str:
     return "\n".join(lines)
 
 
-def _gpu(machine: Mapping[str, Any]) -> list[str]:
+def _gpu(machine: Mapping[str, Any], keras_pixels: str) -> list[str]:
     """What computes, where that is a GPU."""
     if "gpu" not in machine:
         return []
     gpu = machine["gpu"]
+    more = "" if keras_pixels == "uint8" else ", four times as much to send (its models take bytes too)"
     return [
         f"On one {gpu['name']} ({gpu['memory_mb']} MB, driver {gpu['driver']}; {gpu['count']} in the machine), images "
-        "in the machine's memory, as pinned bytes for torch and as float32 for Keras, whose models take those; float32 "
-        "without TF32. Memory of the GPU is what was in use at a time, without what CUDA graphs keep to themselves. "
-        "The processor beside it:"
+        f"in the machine's memory, as pinned bytes for torch and as {keras_pixels} for Keras{more}; float32 without "
+        "TF32. Memory of the GPU is what was in use at a time, without what CUDA graphs keep to themselves; of JAX, "
+        "the most since its process began. The processor beside it:"
     ]
 
 

@@ -43,6 +43,7 @@ class Settings:
         accuracy: to be reached on the held-out images, as a fraction.
         epochs: of each phase, at most, to reach it.
         accelerator: ``cpu``, or ``gpu`` for NVIDIA's, of which each process takes the first.
+        keras_pixels: type of the images in memory that Keras is given; before it was written down, float32.
         budget: seconds after which nothing further is begun, for a quick run; 0 for no limit.
     """
 
@@ -63,6 +64,7 @@ class Settings:
     accuracy: float = 0.8
     epochs: int = 10
     accelerator: str = "cpu"
+    keras_pixels: str = "uint8"
     budget: float = 0.0
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -121,10 +122,12 @@ class Backbone(nn.Module):
 
     def features(self, scaled: Tensor) -> Tensor:
         """The last feature map, (batch, channels, h, w), or tokens (batch, n, channels), of scaled images."""
-        if not self._with_caches:
-            return self._features(scaled)
-        self._clear_caches()  # of biases that may have been loaded, or trained, since
-        features = self._features(scaled)
+        run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
+        return self._features(scaled, partial(self._without_caches, run) if self._with_caches else run)
+
+    def _without_caches(self, run: Callable[[Tensor], Tensor], scaled: Tensor) -> Tensor:
+        self._clear_caches()  # of biases that may have been loaded, or trained, since, or made without a gradient
+        features = run(scaled)
         self._clear_caches()  # which hold gradients' graphs, and could not be copied
         return features
 
@@ -132,21 +135,20 @@ class Backbone(nn.Module):
         for module in self._with_caches:
             module.attention_bias_cache = {}  # type: ignore[assignment]
 
-    def _features(self, scaled: Tensor) -> Tensor:
-        run: Any = self.net.features if self.library == "torchvision" else self.net.forward_features
+    def _features(self, scaled: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         if self._graph is None or torch.compiler.is_compiling() or plainly() or self._graph.net is not self.net:
             self.fold()
-            return run(scaled)  # type: ignore[no-any-return]
+            return run(scaled)
         with self._graph.lock:
             if self._folds.pairs and not is_finite(scaled):
                 self._folds.forget()
-                return run(scaled)  # type: ignore[no-any-return]
+                return run(scaled)
             recordable = self.recordable or not scaled.is_cuda  # oneDNN's graphs are of traces, which cache nothing
             takes = recordable and not self._one_by_one and self._graph.takes(scaled)
             fingerprint = self.fold() if takes or self._folds.pairs else []
             if takes and not self._folds.diverged:
                 return self._graph(scaled, run, fingerprint)
-            return run(scaled)  # type: ignore[no-any-return]
+            return run(scaled)
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""

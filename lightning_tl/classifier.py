@@ -165,6 +165,7 @@ class TransferClassifier(Steps):
         self.save_hyperparameters(arguments)
         self.set_phase(HEAD_ONLY)
         self._restored_metrics: list[dict[str, Tensor]] = []
+        self._restored_validated = False
         self._checks = BatchChecks()
 
     @property
@@ -236,6 +237,7 @@ class TransferClassifier(Steps):
             The names of the backbone's trainable tensors.
         """
         self.phase = phase
+        self._validated = False
         self._step_graph.clear()
         self._forget_features()
         self.head.requires_grad_(True)  # after ``freeze()``
@@ -251,6 +253,18 @@ class TransferClassifier(Steps):
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """As Lightning does after an epoch; a plateau of validation metrics is judged by new ones alone.
+
+        In an epoch without a validation Lightning would give the last one's again, which is no improvement. Keras
+        leaves such an epoch out.
+        """
+        if metric is not None and str(self.phase.scheduler_args.get("monitor", "val_loss")).startswith("val_"):
+            if not self._validated:
+                return
+            self._validated = False
+        super().lr_scheduler_step(scheduler, metric)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Refuse batches of loaders that give something else, and look for padding while they are on the CPU.
@@ -293,18 +307,23 @@ class TransferClassifier(Steps):
             self.backbone.forget()
             self._caches["val"].clear()  # features of the weights before
 
-    on_validation_epoch_end = on_validation_epoch_start
+    def on_validation_epoch_end(self) -> None:
+        """The same, and there are new metrics for a plateau."""
+        self.on_validation_epoch_start()
+        self._validated = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
         hparams = dict(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**hparams, "weights": "none"}
+        checkpoint["validated"] = self._validated
         if self._trainer is not None:  # after processes that were spawned, none is
             checkpoint["train_metrics"] = self._metrics_of("train").state_of_ranks(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other classes, or of another network or run, before its tensors are compared."""
         self._restored_metrics = checkpoint.get("train_metrics", [])
+        self._restored_validated = bool(checkpoint.get("validated", False))
         hparams = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         check_classes("ckpt_path: the checkpoint", hparams.get("class_names", self.class_names), self.class_names)
         check_network(hparams, self.hparams)
@@ -322,6 +341,7 @@ class TransferClassifier(Steps):
         if begins_inside_an_epoch(self.trainer):
             rank, ranks = self.trainer.global_rank, self.trainer.world_size
             self._metrics_of("train").restore(restored, rank, ranks, self.device)
+            self._validated = self._restored_validated
 
     def _features(self, images: Tensor) -> Tensor:
         """Of the backbone, compiled if asked for: (batch, num_features)."""

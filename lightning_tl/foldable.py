@@ -26,8 +26,8 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     """The convolutions of ``net`` that can be folded, made able to, in place; tensors and names stay.
 
     They are found by running the network, and proven: with random statistics in every BatchNorm the folded network
-    must compute what the plain one does. A network in which a convolution's output is used elsewhere too is left as
-    it is.
+    must compute what the plain one does. A network in which a convolution's output is used elsewhere too, or whose
+    features are no tensor, is left as it is.
 
     Args:
         net: the network, in inference mode, its BatchNorm held still.
@@ -37,6 +37,9 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     like = next(net.parameters())
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *size, generator=generator, device="cpu").to(like)
+    with torch.no_grad():
+        if not isinstance(features(image), Tensor):  # several, which its pooling alone knows how to compare
+            return ()
     pairs = _follow(net, lambda: features(image))
     modules = [module for pair in pairs for module in (pair.conv, pair.relu6) if module is not None]
     classes = [module.__class__ for module in modules]
@@ -80,7 +83,9 @@ def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
     # What is called in several places does in the others what nothing else would do for it.
     relu6: dict[nn.Module, Any] = {norm: act for norm, act in takes if type(act) is nn.ReLU6 and calls[act] == 1}
     relu6 |= {norm: act for norm in gives if isinstance(norm, InnerNorm) and (act := norm.own_relu6()) is not None}
-    found: list[tuple[Any, Any]] = [(conv, norm) for conv, norm in takes if isinstance(norm, InnerNorm)]
+    found: list[tuple[Any, Any]] = [
+        (conv, norm) for conv, norm in takes if isinstance(norm, InnerNorm) and type(conv) in FOLDING
+    ]
     place = {child: (parent, name) for parent in net.modules() for name, child in parent.named_children()}
     return tuple(
         Pair(conv, norm, relu6.get(norm) if has_plain_padding(conv) else None, *place[conv]) for conv, norm in found

@@ -22,6 +22,9 @@ from lightning_tl.padding import SameConv2d, same_padded, same_padding
 from lightning_tl.plainly import up_to_date
 from lightning_tl.relu6 import CEILING, computed_in
 
+ADDS = ("aten::add", "aten::add_")
+"""TorchScript's sums of two tensors."""
+
 Graph = Callable[[Tensor], Tensor]
 """From images, (batch, 3, height, width), to what the modules give for them."""
 
@@ -77,7 +80,19 @@ def _traced(module: nn.Module, image: Tensor) -> Callable[[Tensor], Tensor]:
     """
     names: list[str] = []
     graph, _ = torch._C._create_graph_by_tracing(lambda x: module(x), (image,), lambda _: "", True, False, None, names)
+    if _adds_in_a_row(graph):
+        raise RuntimeError("oneDNN would end the process")
     return torch._C.CompilationUnit().create_function("frozen", graph)
+
+
+def _adds_in_a_row(graph: Any) -> bool:
+    """Whether a sum goes into another sum alone, as in timm's RepViT.
+
+    torch 2.15 gives oneDNN both for the convolution's own pass and ends with a segmentation fault.
+    """
+    sums = [node for node in graph.nodes() if node.kind() in ADDS]
+    users = [[use.user.kind() for use in node.output().uses()] for node in sums]
+    return any(len(kinds) == 1 and kinds[0] in ADDS for kinds in users)
 
 
 @contextmanager

@@ -121,6 +121,11 @@ class StageMetrics(nn.Module):
             vars(metric).update({name: next(after) for name in metric._defaults})
             vars(metric).update(_update_count=metric._update_count + 1, _computed=None)
 
+    def reset(self) -> None:
+        """Begin anew."""
+        for metric in self._in_checkpoint_order():
+            metric.reset()
+
     def named(self) -> Iterator[tuple[str, Metric]]:
         """The metrics by the names that they are logged under."""
         yield f"{self.stage}_loss", self.loss
@@ -139,8 +144,7 @@ class StageMetrics(nn.Module):
         A checkpoint that has none, as one that other code has written, lets the epoch's metrics begin anew.
         """
         if not states:
-            for metric in self._in_checkpoint_order():
-                metric.reset()
+            self.reset()
             return
         for metric, state in zip(self._in_checkpoint_order(), states, strict=True):
             for name, parts in state.items():

@@ -86,6 +86,18 @@ class Steps(lightning.LightningModule):
         rows = {"index": batch["index"], "label": label, "probabilities": logits.softmax(dim=1), "loss": loss}
         return {name: gather(self.trainer, value) for name, value in rows.items()}
 
+    def on_fit_start(self) -> None:
+        """Forget what steps before this run have added up: calls by hand, or a run that broke off in an epoch."""
+        self._metrics_of("train").reset()
+
+    def on_validation_start(self) -> None:
+        """As at the start of a fit."""
+        self._metrics_of("val").reset()
+
+    def on_test_start(self) -> None:
+        """As at the start of a fit."""
+        self._metrics_of("test").reset()
+
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
 

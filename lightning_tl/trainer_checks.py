@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import lightning
 from lightning.pytorch.callbacks import BaseFinetuning, Callback, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase
@@ -24,6 +25,11 @@ def check_trainer(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     _check_finetuning(trainer)
     _check_averaging(trainer, phases)
     _check_validation(trainer, phases)
+    if trainer.precision == "16-true":
+        rank_zero_warn(
+            "trainer.precision: 16-true: Adam's squares of small gradients are 0 in float16, and training is erratic. "
+            "Take 16-mixed, bf16-mixed or bf16-true."
+        )
 
 
 def _check_length(trainer: lightning.Trainer, epochs: int) -> None:
@@ -73,8 +79,9 @@ def _check_averaging(trainer: lightning.Trainer, phases: Sequence[Phase]) -> Non
 
 def _check_validation(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     """A phase that waits for a validation, where there is none."""
-    if trainer.limit_val_batches != 0:
+    if trainer.enable_validation:
         return
+    why = "trainer.limit_val_batches is 0" if trainer.limit_val_batches == 0 else "fit was given no validation loader"
     for number, phase in enumerate(phases):
         waits = {
             "early_stopping": phase.early_stopping is not None,
@@ -83,6 +90,6 @@ def _check_validation(trainer: lightning.Trainer, phases: Sequence[Phase]) -> No
         }
         for argument in (name for name, given in waits.items() if given):
             raise InputError(
-                f"phases: {phase.name}: {argument} goes by validation, and trainer.limit_val_batches is 0. Leave "
-                "one of the two out."
+                f"phases: {phase.name}: {argument} goes by validation, and {why}. Leave {argument} out, or have "
+                "images to validate on."
             )

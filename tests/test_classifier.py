@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from training import AUGMENT, SMALL, draw_images, make_data, make_model, make_trainer
+from training import AUGMENT, PHASES, SMALL, draw_images, make_data, make_model, make_trainer
 
 from lightning_tl import InputError, Phase, TransferClassifier
 from lightning_tl.augment import RandomFlip, RandomZoom
@@ -274,3 +274,21 @@ def test_weights_of_another_architecture_are_refused(assets: Path) -> None:
         TransferClassifier(("a", "b"), weights=file)
     model = TransferClassifier(("a", "b"), backbone="timm/tf_efficientnet_lite0", weights=file, image_size=64)
     assert model.backbone.num_features == 1280
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_metrics_are_logged_whatever_was_added_up_before_a_run(images: Path, tmp_path: Path, stage: str) -> None:
+    """As by a run that broke off in an epoch, or by calls of a step by hand."""
+    data = make_data(images)
+    data.setup("fit")
+    model = make_model(data, augment=[])
+    metrics = model._metrics_of(stage)
+    for _ in range(2):
+        metrics.update(torch.full((4, 3), 50.0), torch.zeros(4, dtype=torch.int64), torch.tensor(1e6))
+    trainer = make_trainer(tmp_path, [{**PHASES[0], "epochs": 1}], num_sanity_val_steps=0)
+    if stage == "train":
+        trainer.fit(model, data)
+        found = trainer.callback_metrics
+    else:
+        (found,) = (trainer.validate if stage == "val" else trainer.test)(model, data, verbose=False)
+    assert 0 < float(found[f"{stage}_loss"]) < 100

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations, prune, weight_norm
 from lightning_tl.backbone import Backbone
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.foldable import find_pairs
+from lightning_tl.optim import KerasAdam
 
 SIZE = (64, 64)
 PAIRS = {
@@ -343,3 +344,28 @@ def test_an_output_that_others_use_too_is_left_alone() -> None:
     assert find_pairs(net, net, (8, 8)) == ()
     assert type(net.conv) is nn.Conv2d
     assert torch.equal(net.norm.running_mean, torch.zeros(4))  # type: ignore[arg-type]
+
+
+def test_weights_that_an_optimizer_changed_are_folded_anew_whoever_looked_before() -> None:
+    """As a callback before the step does: the folded weights that it leaves are of before."""
+    backbone = lived_in("timm/mobilenetv2_035")
+    backbone.unfreeze_last(20)
+    optimizer = KerasAdam([p for p in backbone.parameters() if p.requires_grad], 0.1)
+    backbone(images()).square().sum().backward()
+    with torch.no_grad():
+        before = backbone(images())
+    optimizer.step()
+    with torch.no_grad():
+        after = backbone(images())
+    backbone.forget()
+    with torch.no_grad():
+        assert torch.equal(after, backbone(images()))
+    assert not torch.allclose(before, after)
+
+
+@pytest.mark.parametrize("name", ["timm/mobileone_s0", "timm/repghostnet_050", "timm/efficientvim_m1"])
+def test_norms_behind_norms_and_features_that_are_no_tensor(name: str) -> None:
+    ours, plain = (Backbone(name, "torch", SIZE, fold_batchnorm=fold) for fold in (True, False))
+    plain.load_state_dict(ours.state_dict())
+    wanted = plain(images())
+    torch.testing.assert_close(ours(images()), wanted, rtol=0, atol=2e-5 * float(wanted.detach().abs().max()))

@@ -188,3 +188,23 @@ def test_weights_that_were_rounded_are_the_ones_used(monkeypatch: pytest.MonkeyP
     new = backbone(images())
     assert not torch.allclose(new, old, rtol=1e-4)
     same(new, backbone, images(), monkeypatch)
+
+
+def test_sums_of_sums_have_none() -> None:
+    """OneDNN would end the process with a segmentation fault."""
+    backbone = lived_in("timm/repvit_m0_9", "torch")
+    got = backbone(images())
+    assert graphs(backbone) == 0
+    assert got.isfinite().all()
+
+
+def test_attention_biases_get_their_gradient_in_the_step_that_makes_a_graph() -> None:
+    """Timm keeps what it has made of them, also where nothing was to train."""
+    size = (96, 96)
+    backbone = lived_in("timm/levit_128s", "torch", size)
+    names = backbone.unfreeze_last(len(backbone.layers()) // 3)
+    backbone(images(size=size)).square().sum().backward()
+    assert graphs(backbone) == 1
+    parameters = dict(backbone.named_parameters())
+    assert any(name.endswith("attention_biases") for name in names)
+    assert [name for name in names if parameters[name].grad is None] == []

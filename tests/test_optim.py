@@ -179,3 +179,17 @@ def test_any_optimizer_by_class_path() -> None:
 def test_optimizers_that_cannot_be_built(spec: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_optimizer(spec, [torch.nn.Parameter(torch.zeros(1))], 0.1, "phases: head")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["lightning_tl.optim.KerasAdam", "torch.optim.AdamW", "torch.optim.SGD"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_counts_as_a_write(path: str, fused: bool) -> None:
+    """Folded weights go by it; torch's fused kernels do not count."""
+    given, left = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizer = build_optimizer({"class_path": path, "init_args": {"fused": fused}}, [given, left], 0.1)
+    for _ in range(2):
+        before = given._version, left._version
+        given.grad = torch.ones(3)
+        optimizer.step()
+        assert given._version > before[0]
+        assert left._version == before[1]

@@ -96,3 +96,16 @@ def test_schedulers_start_anew_in_each_phase(fit: Fit) -> None:
 
     fit(phases, callbacks=[Rates()])
     assert rates == pytest.approx([1.0, 0.5, 1e-3, 1e-3, 5e-4])
+
+
+@pytest.mark.filterwarnings("ignore:ReduceLROnPlateau conditioned on metric val_loss which is not available")
+def test_a_plateau_is_judged_by_new_metrics_alone(fit: Fit) -> None:
+    """Lightning gives those of the last validation again, and each time they are no better than they were."""
+    options = {"patience": 0, "factor": 0.5, "threshold": 100.0, "threshold_mode": "abs"}  # no improvement ever
+    phases = [
+        {**PHASES[0], "epochs": 2, "lr": 1e-3, "scheduler": "plateau", "scheduler_args": options},
+        {**PHASES[1], "epochs": 6, "lr": 1e-3, "scheduler": "plateau", "scheduler_args": options},
+    ]
+    _, _, recorder = fit(phases, check_val_every_n_epoch=2)
+    # Validated in epochs 2, 4, 6 and 8; the first one of a phase is its best so far, and the next is no better.
+    assert [epoch["lr"] for epoch in recorder.epochs] == [*[1e-3] * 6, *[5e-4] * 2]

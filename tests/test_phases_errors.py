@@ -37,6 +37,20 @@ def test_what_goes_by_validation_is_refused_without_one(fit: Fit, argument: str,
         fit([PHASES[0], {**PHASES[1], **options}], limit_val_batches=0)
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
+def test_what_goes_by_validation_is_refused_without_images_for_one(images: Path, tmp_path: Path) -> None:
+    data = make_data(images)
+    data.setup("fit")
+    trainer = make_trainer(tmp_path, [{**PHASES[0], "early_stopping": {}}])
+    with pytest.raises(InputError, match="head: early_stopping goes by validation, and fit was given no validation"):
+        trainer.fit(make_model(data), data.train_dataloader())
+
+
+def test_float16_throughout_is_warned_of(fit: Fit) -> None:
+    with pytest.warns(UserWarning, match="trainer.precision: 16-true: Adam's squares of small gradients are 0"):
+        fit([{**PHASES[0], "epochs": 1}], precision="16-true", fast_dev_run=1)
+
+
 def test_a_phase_that_was_not_validated_has_no_best(fit: Fit) -> None:
     phases = [{**PHASES[0], "epochs": 1}, {**PHASES[1], "start_from": "best"}]
     with pytest.warns(UserWarning, match=r"finetune: start_from: best: head has had no validation"):
