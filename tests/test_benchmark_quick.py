@@ -15,14 +15,17 @@ from benchmarks.load import all_cores
 from benchmarks.machine import has_bfloat16
 
 
+LESS = "--rounds 2 --steps 3 --image-size 64 --batch-size 8 --images 48 --files 80".split()
+"""Of what the form of the report and the agreement of the losses do not depend on."""
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that it was written to."""
     if find_spec("tensorflow") is None:  # importing it here would take seconds
         pytest.skip("tensorflow is not installed")
     folder = tmp_path_factory.mktemp("quick")
-    fewer = ["--rounds", "2", "--steps", "3"]  # of what the form of the report does not depend on
-    assert command().main(["--quick", *fewer, "--output", str(folder)]) == 0
+    assert command().main(["--quick", *LESS, "--output", str(folder)]) == 0
     return folder
 
 
