@@ -10,6 +10,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning_tl.checkpoint import CheckpointInfo, find_info
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
+from lightning_tl.data.options import DIVISION
 from lightning_tl.errors import InputError
 from lightning_tl.files import at_home
 from lightning_tl.option_errors import check_lists_whole, refusal
@@ -17,16 +18,13 @@ from lightning_tl.phase import Phase
 from lightning_tl.predict.inputs import PathStream
 from lightning_tl.predict.request import Request, add_request, check_no_request, check_root_absent, make_request
 from lightning_tl.predict.words import divide_words
-from lightning_tl.split_of_run import FRACTIONS, keep_fractions, keep_split
+from lightning_tl.split_of_run import keep_fractions, keep_split, same_path
 
 DEFAULT_ROOT = "runs"
 PROGRAM = "lightning-tl"
 
 PIXEL_SETTINGS = ("image_size", "resize", "antialias")
 """Data settings of a checkpoint that new images need."""
-
-DIVISION = ("split", *FRACTIONS)
-"""Data settings that say which images are held out."""
 
 FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
 """Blocks of a config that other commands accept and leave alone: the checkpoint knows them."""
@@ -105,7 +103,7 @@ class TransferArguments(LightningCLI):
         root = root_of_runs(settings.trainer)
         self.checkpoint = find_info(settings.get("ckpt_path"), root)
         known = dict(self.checkpoint.data)
-        if settings.data.root is not None and settings.data.dataset is None:  # a folder of images, not the run's set
+        if self._is_folder(command, settings.data):
             known = {key: value for key, value in known.items() if key not in ("dataset", "dataset_args")}
         elif self.paths is None and settings.data.dataset is None:
             self.checkpoint.warn_of_dataset("give it again with --data.dataset and --data.dataset_args.")
@@ -118,6 +116,13 @@ class TransferArguments(LightningCLI):
         self.config[command].ckpt_path = str(self.checkpoint.path)
         if command != "predict":
             self._use_split_of_run(self.config[command].data)
+
+    def _is_folder(self, command: str, data: Any) -> bool:
+        """Whether a root was given that is a folder of images, and not where the files of the run's data set are."""
+        assert self.checkpoint is not None
+        if data.root is None or data.dataset is not None:
+            return False
+        return command == "predict" or not same_path(data.root, self.checkpoint.data.get("root"))
 
     def _without_paths(self, args: ArgsType) -> tuple[ArgsType, list[str]]:
         """The words without predict's PATHs, and those."""

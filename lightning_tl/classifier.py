@@ -165,7 +165,7 @@ class TransferClassifier(Steps):
         self.save_hyperparameters(arguments)
         self.set_phase(HEAD_ONLY)
         self._restored_metrics: list[dict[str, Tensor]] = []
-        self._restored_validated = False
+        self._restored_judged = True
         self._checks = BatchChecks()
 
     @property
@@ -237,7 +237,7 @@ class TransferClassifier(Steps):
             The names of the backbone's trainable tensors.
         """
         self.phase = phase
-        self._validated = False
+        self._judged = self._plateau_metric()  # of another phase
         self._step_graph.clear()
         self._forget_features()
         self.head.requires_grad_(True)  # after ``freeze()``
@@ -255,16 +255,21 @@ class TransferClassifier(Steps):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}  # type: ignore[return-value]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """As Lightning does after an epoch; a plateau of validation metrics is judged by new ones alone.
+        """As Lightning does after an epoch; a phase's plateau is judged by new metrics alone.
 
         In an epoch without a validation Lightning would give the last one's again, which is no improvement. Keras
         leaves such an epoch out.
         """
-        if metric is not None and str(self.phase.scheduler_args.get("monitor", "val_loss")).startswith("val_"):
-            if not self._validated:
+        if self.phase.scheduler == "plateau" and metric is not None:
+            if metric is self._judged:
                 return
-            self._validated = False
+            self._judged = metric
         super().lr_scheduler_step(scheduler, metric)
+
+    def _plateau_metric(self) -> Tensor | None:
+        """What there is of what the phase's plateau would watch."""
+        monitor = self.phase.scheduler_args.get("monitor", "val_loss")
+        return None if self._trainer is None else self.trainer.callback_metrics.get(monitor)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Refuse batches of loaders that give something else, and look for padding while they are on the CPU.
@@ -307,23 +312,20 @@ class TransferClassifier(Steps):
             self.backbone.forget()
             self._caches["val"].clear()  # features of the weights before
 
-    def on_validation_epoch_end(self) -> None:
-        """The same, and there are new metrics for a plateau."""
-        self.on_validation_epoch_start()
-        self._validated = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+    on_validation_epoch_end = on_validation_epoch_start
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
         hparams = dict(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**hparams, "weights": "none"}
-        checkpoint["validated"] = self._validated
         if self._trainer is not None:  # after processes that were spawned, none is
+            checkpoint["judged"] = self._plateau_metric() is self._judged
             checkpoint["train_metrics"] = self._metrics_of("train").state_of_ranks(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other classes, or of another network or run, before its tensors are compared."""
         self._restored_metrics = checkpoint.get("train_metrics", [])
-        self._restored_validated = bool(checkpoint.get("validated", False))
+        self._restored_judged = bool(checkpoint.get("judged", True))
         hparams = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         check_classes("ckpt_path: the checkpoint", hparams.get("class_names", self.class_names), self.class_names)
         check_network(hparams, self.hparams)
@@ -335,13 +337,14 @@ class TransferClassifier(Steps):
             self.weights_record = self.hparams["weights_record"] = dict(hparams["weights_record"])
 
     def on_train_start(self) -> None:
-        """Continue the epoch's metrics where a run resumes in the middle of it."""
+        """Continue the epoch's metrics where a run resumes in the middle of it, and know which a plateau has seen."""
+        self._judged = self._plateau_metric() if self._restored_judged else None
+        self._restored_judged = True
         restored: list[dict[str, Tensor]] = self._restored_metrics
         self._restored_metrics = []
         if begins_inside_an_epoch(self.trainer):
             rank, ranks = self.trainer.global_rank, self.trainer.world_size
             self._metrics_of("train").restore(restored, rank, ranks, self.device)
-            self._validated = self._restored_validated
 
     def _features(self, images: Tensor) -> Tensor:
         """Of the backbone, compiled if asked for: (batch, num_features)."""

@@ -76,7 +76,7 @@ def keep_fractions(checkpoint: CheckpointInfo, data: Any, defaults: Any) -> None
 def _trained(checkpoint: CheckpointInfo, file: Path, data: Any) -> int:
     """How many images the run was trained on, where those asked for are of its own root or data set."""
     run = checkpoint.data
-    if data.dataset != run.get("dataset") or not _same_path(data.root, run.get("root")):
+    if data.dataset != run.get("dataset") or not same_path(data.root, run.get("root")):
         return 0
     return sum(sample.split == "train" for sample in read_split(file, root=None))
 
@@ -84,7 +84,7 @@ def _trained(checkpoint: CheckpointInfo, file: Path, data: Any) -> int:
 def _is_meant(checkpoint: CheckpointInfo, file: Path, data: Any, default: str) -> bool:
     """Whether the run's split is that of the images asked for."""
     method = checkpoint.data.get("split")
-    if _same_path(data.root, checkpoint.data.get("root")):
+    if same_path(data.root, checkpoint.data.get("root")):
         return True
     unknown = method not in SPLIT_METHODS  # of a run that was resumed, whose checkpoints name its split.csv instead
     if data.split not in ((method, *SPLIT_METHODS) if unknown else (method, default)):
@@ -116,7 +116,7 @@ def _are_below(file: Path, root: str | None) -> bool:
     return found > 0
 
 
-def _same_path(first: str | None, second: str | None) -> bool:
+def same_path(first: str | None, second: str | None) -> bool:
     """Whether both name one place, however they are written; or both none."""
     if first is None or second is None:
         return first is second

@@ -14,8 +14,7 @@ from benchmarks.joining import BLOCKS
 from benchmarks.load import all_cores
 from benchmarks.machine import has_bfloat16
 
-
-LESS = "--rounds 2 --steps 3 --image-size 64 --batch-size 8 --images 48 --files 80".split()
+LESS = ["--rounds", "2", "--steps", "3", "--image-size", "64", "--batch-size", "8", "--images", "48", "--files", "80"]
 """Of what the form of the report and the agreement of the losses do not depend on."""
 
 

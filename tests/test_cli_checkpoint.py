@@ -182,6 +182,13 @@ def test_a_folder_is_measured_after_training_on_a_data_set(workplace: Path, tmp_
     assert "all 30 images of mine" in run("test", *words, cwd=tmp_path).out
 
 
+def test_the_root_of_the_runs_data_set_may_be_given_again(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    checkpoint = short_fit(tmp_path, dataset="torchvision.datasets.ImageFolder", root="images")
+    words = ("test", "--ckpt_path", checkpoint, "--data.root", "images")
+    assert "of split val of torchvision.datasets.ImageFolder" in run(*words, cwd=tmp_path).out
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_other_fractions_than_the_runs_are_refused(workplace: Path, command: str) -> None:
     words = (command, "--ckpt_path", "run/checkpoints/best.ckpt", "--data.test_fraction", "0.5")

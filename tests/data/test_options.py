@@ -1,8 +1,10 @@
+import inspect
 from typing import Any
 
 import pytest
 
 from lightning_tl.data.module import ImageFolderDataModule
+from lightning_tl.data.options import DIVISION
 from lightning_tl.errors import InputError
 
 
@@ -58,6 +60,12 @@ def test_a_global_batch_is_divided_among_the_devices() -> None:
     with pytest.raises(InputError, match="must divide by the 5 devices of the run. Received: 12; give a multiple of 5"):
         options.batch_size_on(5)
     assert ImageFolderDataModule("images", batch_size=12).options.batch_size_on(5) == 12
+
+
+def test_what_divides_is_known_with_its_defaults() -> None:
+    """By which it is seen that something else was given."""
+    arguments = inspect.signature(ImageFolderDataModule).parameters
+    assert {name: arguments[name].default for name in DIVISION} == DIVISION
 
 
 def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
