@@ -127,12 +127,22 @@ def test_arguments_of_transforms_are_those_of_lightning_tl() -> None:
         assert sorted(arguments) == sorted(theirs), name
 
 
-@pytest.mark.parametrize("text", ["photos #2", "2024", "yes", "1e3", "a: b", "'quoted'", "~/photos"])
+@pytest.mark.parametrize("text", ["photos #2", "2024", "yes", "1e3", "a: b", "'quoted'", "./~/photos"])
 def test_names_and_paths_are_taken_from_the_command_line_as_they_are(tmp_path: Path, text: str) -> None:
     path = written(tmp_path)
     config = read_config(path, {"data.root": text, "model.weights": text, "trainer.default_root_dir": text})
     assert (config.data.root, config.model.weights, config.root) == (text, text, text)
     assert read_config(path, {"data.split": f"{text}.csv"}).data.split == f"{text}.csv"
+
+
+def test_a_tilde_is_the_users_home_as_in_lightning_tl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no null of YAML's, with something behind it."""
+    monkeypatch.setenv("HOME", "/home/me")
+    given = {"data.root": "~/photos", "data.split": "~/split.csv", "trainer.default_root_dir": "~/runs"}
+    config = read_config(written(tmp_path), given)
+    assert (config.data.root, config.data.split, config.root) == (
+        "/home/me/photos", "/home/me/split.csv", "/home/me/runs",
+    )  # fmt: skip
 
 
 def test_no_folder_may_be_asked_for_on_the_command_line(tmp_path: Path) -> None:
