@@ -338,13 +338,13 @@ class TransferClassifier(Steps):
 
     def on_train_start(self) -> None:
         """Continue the epoch's metrics where a run resumes in the middle of it, and know which a plateau has seen."""
-        self._judged = self._plateau_metric() if self._restored_judged else None
-        self._restored_judged = True
+        self._judged = self._plateau_metric()
         restored: list[dict[str, Tensor]] = self._restored_metrics
         self._restored_metrics = []
         if begins_inside_an_epoch(self.trainer):
             rank, ranks = self.trainer.global_rank, self.trainer.world_size
             self._metrics_of("train").restore(restored, rank, ranks, self.device)
+            self._judged = self._judged if self._restored_judged else None
 
     def _features(self, images: Tensor) -> Tensor:
         """Of the backbone, compiled if asked for: (batch, num_features)."""

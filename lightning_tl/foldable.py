@@ -37,9 +37,6 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     like = next(net.parameters())
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *size, generator=generator, device="cpu").to(like)
-    with torch.no_grad():
-        if not isinstance(features(image), Tensor):  # several, which its pooling alone knows how to compare
-            return ()
     pairs = _follow(net, lambda: features(image))
     modules = [module for pair in pairs for module in (pair.conv, pair.relu6) if module is not None]
     classes = [module.__class__ for module in modules]
@@ -54,7 +51,7 @@ def find_pairs(net: nn.Module, features: Callable[[Tensor], Tensor], size: tuple
     return ()
 
 
-def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
+def _follow(net: nn.Module, run: Callable[[], Any]) -> tuple[Pair, ...]:
     """Convolutions, the BatchNorm that took their very output and the ReLU6 that took its, in order of execution."""
     outputs: list[tuple[Tensor, nn.Module]] = []  # kept, so that no other tensor gets the identity of one
     takes: list[tuple[nn.Module, nn.Module]] = []
@@ -93,7 +90,7 @@ def _follow(net: nn.Module, run: Callable[[], Tensor]) -> tuple[Pair, ...]:
 
 
 @torch.no_grad()
-def _proven(pairs: Sequence[Pair], run: Callable[[], Tensor], generator: torch.Generator) -> bool:
+def _proven(pairs: Sequence[Pair], run: Callable[[], Any], generator: torch.Generator) -> bool:
     """Whether folding changes nothing, BatchNorm having statistics that would show it."""
     statistics = [t for pair in pairs for t in (pair.norm.running_mean, pair.norm.running_var) if t is not None]
     kept = [tensor.clone() for tensor in statistics]
@@ -101,6 +98,8 @@ def _proven(pairs: Sequence[Pair], run: Callable[[], Tensor], generator: torch.G
         for tensor in statistics:
             tensor.copy_(torch.rand(tensor.shape, generator=generator, device="cpu") + 0.5)
         plain = run()
+        if not isinstance(plain, Tensor):  # several, which the network's pooling alone knows how to compare
+            return False
         for pair in pairs:
             fold(pair)
         difference = (run() - plain).abs().max() / plain.abs().max().clamp_min(torch.finfo(plain.dtype).tiny)

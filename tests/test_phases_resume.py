@@ -1,15 +1,17 @@
 """Phases go on from a checkpoint."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from training import PHASES, EpochRecorder, Fit, make_data, make_model, make_trainer, phased
 
 from lightning_tl import InputError, Phase
+from lightning_tl.saving import LastCheckpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
 """Whatever saved need not save again."""
@@ -203,3 +205,29 @@ def test_resuming_with_other_phases_is_refused(fit: Fit, images: Path, tmp_path:
     trainer = make_trainer(tmp_path, phases, callbacks=[again], enable_checkpointing=True)
     with pytest.raises(InputError, match="the checkpoint has been through head, finetune; the config says warmup"):
         trainer.fit(make_model(data), data, ckpt_path=str(tmp_path / "saved" / "last.ckpt"), weights_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:ReduceLROnPlateau conditioned on metric val_loss which is not available")
+def test_a_plateau_takes_no_metric_for_new_that_it_has_seen_before_the_resume(
+    fit: Fit, images: Path, tmp_path: Path
+) -> None:
+    options = {"patience": 0, "factor": 0.5, "threshold": 100.0, "threshold_mode": "abs"}  # no improvement ever
+    phases = [{**PHASES[0], "epochs": 6, "lr": 1e-3, "scheduler": "plateau", "scheduler_args": options}]
+
+    class Copies(Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 0 and trainer.current_epoch:  # after the checkpoint between two epochs
+                shutil.copy(tmp_path / "last.ckpt", tmp_path / f"{trainer.current_epoch}.ckpt")
+
+    saving = [LastCheckpoint(tmp_path), Copies()]
+    _, _, recorder = fit(phases, callbacks=saving, enable_checkpointing=True, check_val_every_n_epoch=2)
+    rates = [epoch["lr"] for epoch in recorder.epochs]
+    assert rates == [*[1e-3] * 4, *[5e-4] * 2]
+    for epoch in range(1, 6):
+        data, rest = make_data(images), EpochRecorder()
+        callbacks = [rest, LastCheckpoint(tmp_path / "again")]
+        again = make_trainer(
+            tmp_path, phases, callbacks=callbacks, check_val_every_n_epoch=2, enable_checkpointing=True
+        )
+        again.fit(make_model(data, seed=0), data, ckpt_path=str(tmp_path / f"{epoch}.ckpt"), weights_only=True)
+        assert [entry["lr"] for entry in rest.epochs] == rates[epoch:], epoch
