@@ -1,7 +1,7 @@
 """Measure how fast the recipe trains and predicts, here and in Keras; write docs/benchmark.json, .md and .png.
 
-README's table is written with docs/, from the same file. A run that is ended leaves the measures that it has been
-through in benchmark.partial.json there, which --merge takes.
+The tables of README and docs/speed.md are written with it, from the same file. A run that is ended leaves the measures
+that it has been through in benchmark.partial.json there, which --merge takes.
 
     python scripts/benchmark.py              # everything; hours on 2 cores, on a machine that does nothing else
     python scripts/benchmark.py --quick      # a look in five minutes, at runs/benchmark
@@ -28,13 +28,15 @@ from benchmarks.joining import NEEDED, merge, require_same_block  # noqa: E402
 from benchmarks.machine import describe_machine, has_bfloat16, require_same_machine, versions  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
-from benchmarks.readme import with_summary  # noqa: E402
 from benchmarks.report import to_markdown  # noqa: E402
 from benchmarks.settings import Settings  # noqa: E402
+from benchmarks.summary import with_summary  # noqa: E402
 from lightning_tl.files import write_text  # noqa: E402
 
 NUMBERS = ("rounds", "steps", "skip", "warmup", "batch_size", "image_size", "threads", "images", "val_images", "files")
 """Settings that the command line changes one by one."""
+PAGES = ("README.md", "docs/speed.md")
+"""Have tables of reports, each between two markers."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -98,17 +100,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def write(content: dict[str, Any], folder: Path) -> None:
-    """benchmark.json, .md and .png into ``folder``; the table of a README above it that has one of this folder."""
+    """benchmark.json, .md and .png into ``folder``; the tables of this folder in the ``PAGES`` above it."""
     write_text(folder / "benchmark.json", json.dumps(content, indent=1) + "\n")
     write_text(folder / "benchmark.md", to_markdown(content))
     if content["rows"]:
         draw(content, folder / "benchmark.png")
     folder = folder.resolve()
     for root in list(folder.parents)[:2]:
-        readme = root / "README.md"
-        if readme.is_file() and content["rows"]:
-            name = folder.relative_to(root).as_posix()
-            write_text(readme, with_summary(readme.read_text(encoding="utf-8"), content, name))
+        for page in (root / name for name in PAGES):
+            if page.is_file() and content["rows"]:
+                name = folder.relative_to(root).as_posix()
+                write_text(page, with_summary(page.read_text(encoding="utf-8"), content, name))
     print(f"written: {folder / 'benchmark.json'}, .md{', .png' if content['rows'] else ''}")
 
 
@@ -135,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder of the report; default: docs, and README; docs/gpu of a GPU; runs/benchmark of --quick",
+        help="folder of the report; default: docs; docs/gpu of a GPU; runs/benchmark of --quick",
     )
     return parser
 

@@ -7,8 +7,8 @@ from benchmarked import TINY, made_up
 
 from benchmarks.joining import BESIDE, BLOCKS, merge
 from benchmarks.machine import DifferentMachinesError
-from benchmarks.readme import summary
 from benchmarks.report import to_markdown
+from benchmarks.summary import summary
 from benchmarks.targets import all_targets
 
 OURS, KERAS = {"framework": "lightning-tl", "precision": "float32"}, {"framework": "keras-jax", "precision": "float32"}

@@ -1,4 +1,4 @@
-"""README's table of speeds: what a benchmark.json says, for who reads nothing else."""
+"""The tables of speeds in README and docs/speed.md: what a benchmark.json says, for who reads nothing else."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from benchmarks.machine import computes_on, has_bfloat16
 from benchmarks.targets import Row, best, marked_rows
 
 MARKER = "<!-- benchmark:table {} -->"
-"""Stands before and after the README's table of the report in that folder."""
+"""Stands before and after the table of the report in that folder."""
 PLACES = (
     ("head", "resident"),
     ("finetune", "resident"),
@@ -47,11 +47,11 @@ def summary(content: Mapping[str, Any]) -> str:
     return "\n".join([*header, *lines])
 
 
-def with_summary(readme: str, content: Mapping[str, Any], folder: str) -> str:
-    """The README with what stands between the folder's markers replaced, or unchanged where it has none."""
+def with_summary(page: str, content: Mapping[str, Any], folder: str) -> str:
+    """The page with what stands between the folder's markers replaced, or unchanged where it has none."""
     marker = MARKER.format(folder)
     pattern = rf"{re.escape(marker)}\n.*?{re.escape(marker)}"
-    return re.sub(pattern, lambda _: f"{marker}\n{summary(content)}\n{marker}", readme, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: f"{marker}\n{summary(content)}\n{marker}", page, flags=re.DOTALL)
 
 
 def _seconds(content: Mapping[str, Any]) -> list[str]:
@@ -89,7 +89,7 @@ def _line(rows: Sequence[Row], phase: str, source: str, precision: str) -> str:
 
 
 def _figure(row: Row, name: str, digits: int) -> str:
-    """A figure of a row as the README has it."""
+    """A figure of a row as the table has it."""
     if row[name] is None:
         return "n/a"
     return f"{row[name]:.{digits}f}{STAR if row.get('earlier') else ''}"
