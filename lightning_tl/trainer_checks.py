@@ -79,17 +79,25 @@ def _check_averaging(trainer: lightning.Trainer, phases: Sequence[Phase]) -> Non
 
 def _check_validation(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     """A phase that waits for a validation, where there is none."""
-    if trainer.enable_validation:
-        return
-    why = "trainer.limit_val_batches is 0" if trainer.limit_val_batches == 0 else "fit was given no validation loader"
+    begin, every = 0, trainer.check_val_every_n_epoch or 1  # None: by steps alone
     for number, phase in enumerate(phases):
+        end = begin + phase.epochs
         waits = {
             "early_stopping": phase.early_stopping is not None,
             "scheduler: plateau": phase.scheduler == "plateau",
             "start_from: best": phase.start_from == "best" and number > 0,
         }
+        if not trainer.enable_validation:
+            none = trainer.limit_val_batches == 0
+            why = "trainer.limit_val_batches is 0" if none else "fit was given no validation loader"
+        elif begin // every == end // every:
+            why = f"trainer.check_val_every_n_epoch {every} has none in its epochs, {begin + 1} to {end} of the run"
+            del waits["start_from: best"]  # which warns when it begins
+        else:
+            waits, why = {}, ""
         for argument in (name for name, given in waits.items() if given):
             raise InputError(
                 f"phases: {phase.name}: {argument} goes by validation, and {why}. Leave {argument} out, or have "
                 "images to validate on."
             )
+        begin = end

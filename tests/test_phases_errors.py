@@ -46,6 +46,17 @@ def test_what_goes_by_validation_is_refused_without_images_for_one(images: Path,
         trainer.fit(make_model(data), data.train_dataloader())
 
 
+@pytest.mark.parametrize(("every", "refused"), [(2, False), (3, True)])
+def test_a_phase_without_an_epoch_to_validate_in_cannot_go_by_validation(fit: Fit, every: int, refused: bool) -> None:
+    """The second phase has epochs 4 and 5 of the run: the second ends none of three."""
+    phases = [{**PHASES[0], "epochs": 3}, {**PHASES[1], "epochs": 2, "early_stopping": {}}]
+    if not refused:
+        assert len(fit(phases, check_val_every_n_epoch=every)[2].epochs) == 5
+        return
+    with pytest.raises(InputError, match="finetune: early_stopping .* 3 has none in its epochs, 4 to 5 of the run"):
+        fit(phases, check_val_every_n_epoch=every)
+
+
 def test_float16_throughout_is_warned_of(fit: Fit) -> None:
     with pytest.warns(UserWarning, match="trainer.precision: 16-true: Adam's squares of small gradients are 0"):
         fit([{**PHASES[0], "epochs": 1}], precision="16-true", fast_dev_run=1)
