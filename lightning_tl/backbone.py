@@ -17,7 +17,7 @@ from lightning_tl.frozen_blocks import find_blocks
 from lightning_tl.frozen_graph import FrozenGraph
 from lightning_tl.keras_layers import same_widths, torch_modules
 from lightning_tl.network import KERAS_TIMM_MODELS, OTHER_BLOCKS, Convention, build_network, check_size, scaling
-from lightning_tl.plainly import plainly
+from lightning_tl.plainly import as_folded, is_looked_into
 
 
 class Backbone(nn.Module):
@@ -136,7 +136,7 @@ class Backbone(nn.Module):
             module.attention_bias_cache = {}  # type: ignore[assignment]
 
     def _features(self, scaled: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-        if self._graph is None or torch.compiler.is_compiling() or plainly() or self._graph.net is not self.net:
+        if self._graph is None or torch.compiler.is_compiling() or is_looked_into() or self._graph.net is not self.net:
             self.fold()
             return run(scaled)
         with self._graph.lock:
@@ -146,9 +146,10 @@ class Backbone(nn.Module):
             recordable = self.recordable or not scaled.is_cuda  # oneDNN's graphs are of traces, which cache nothing
             takes = recordable and not self._one_by_one and self._graph.takes(scaled)
             fingerprint = self.fold() if takes or self._folds.pairs else []
-            if takes and not self._folds.diverged:
-                return self._graph(scaled, run, fingerprint)
-            return run(scaled)
+            with as_folded():
+                if takes and not self._folds.diverged:
+                    return self._graph(scaled, run, fingerprint)
+                return run(scaled)
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""
@@ -163,7 +164,7 @@ class Backbone(nn.Module):
             The network's fingerprint without the numbers that train, see ``lightning_tl.fingerprint``; empty where
             nothing is ever folded, and of a network that is not the one that this was made with.
         """
-        if torch.compiler.is_compiling() or plainly() or not (self._folds.pairs or self._graph):
+        if torch.compiler.is_compiling() or is_looked_into() or not (self._folds.pairs or self._graph):
             return []
         if self._fingerprint.net is not self.net:  # somebody has put another in its place
             return []
@@ -175,6 +176,10 @@ class Backbone(nn.Module):
                 whole = self._fingerprint.take(numbers_that_train=True)
             self._folds.update(whole, gradients)
         return fingerprint
+
+    def weights(self) -> tuple[Any, int]:
+        """Other than before where the network's numbers may be; see ``lightning_tl.fingerprint``."""
+        return self._fingerprint.take(numbers_that_train=True), self.forgotten
 
     def forget(self) -> None:
         """Fold anew before the next images, as after writing through ``tensor.data``, which leaves no trace."""

@@ -1,6 +1,6 @@
 """What the batches of a run must be: told once, at the first that is something else."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import torch
@@ -8,6 +8,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_tl.errors import InputError
+
+NORMALISED = 10.0
+"""Above what normalisation makes of white (ImageNet's: 2.64), below the lightest pixel of a batch of photographs."""
 
 
 class BatchChecks:
@@ -28,24 +31,29 @@ class BatchChecks:
             numbered: whether ``index`` is needed.
 
         Raises:
-            InputError: no dict of ``image``, ``label`` and ``index``, or pixels in [0, 1], which would pass for black.
+            InputError: no dict of ``image``, ``label`` and ``index``, or pixels in [0, 1] or normalised, which would
+                pass for black.
         """
-        wanted = {"image", "label", "index"} if numbered else {"image", "label"}
+        self.require_dict(batch, {"image", "label", "index"} if numbered else {"image", "label"})
+        images = batch["image"]
+        if not self._pixels_seen and images.is_floating_point() and images.numel():
+            lowest, highest = (float(value) for value in images.aminmax())
+            if 0 < highest <= 1 or (lowest < 0 and highest < NORMALISED):
+                raise InputError(
+                    f"image: pixels in [0, 255] are needed, best as uint8: the model scales them itself. Received: "
+                    f"{images.dtype} of {lowest:.3g} to {highest:.3g} in the first batch; torchvision's "
+                    "v2.PILToTensor gives uint8, ToTensor and scale=True [0, 1], and Normalize is to be left out."
+                )
+        self._pixels_seen = True
+
+    def require_dict(self, batch: Any, wanted: Set[str] = frozenset({"image", "label"})) -> None:
+        """Raise InputError where a loader gives something else than a dict of these."""
         if not isinstance(batch, dict) or not wanted <= batch.keys():
             known = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise InputError(
                 "batch: loaders give a dict of image (uint8, batch x 3 x height x width), label (int64) and index "
                 f"(int64, the image's number in its split). Received: {known}."
             )
-        images = batch["image"]
-        if not self._pixels_seen and images.is_floating_point() and images.numel():
-            highest = float(images.max())
-            if 0 < highest <= 1:
-                raise InputError(
-                    f"image: pixels in [0, 255] are needed, best as uint8. Received: {images.dtype} of at most "
-                    f"{highest:.3g} in the first batch; torchvision's v2.PILToTensor gives uint8, ToTensor [0, 1]."
-                )
-        self._pixels_seen = True
 
     def require_classes(self, labels: Any, classes: int, known: bool) -> None:
         """See that labels are of classes that there are: a GPU would end in an assertion that names nothing.

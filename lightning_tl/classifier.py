@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal, cast
 
 from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -28,10 +29,12 @@ from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
 from lightning_tl.resuming import begins_inside_an_epoch
 from lightning_tl.same_run import check_classes, check_network, check_run
+from lightning_tl.saving import kept_as_best
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.step_graph import StepGraph
 from lightning_tl.steps import STAGES, Batch, Steps
+from lightning_tl.trainer_checks import refuse_new_statistics
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
 # on Lightning's own use of it.
@@ -53,6 +56,9 @@ class _NoLongerUpToDate(Callback):
 
 class TransferClassifier(Steps):
     """A pretrained backbone and a new linear head, trained phase by phase.
+
+    Subclasses compute otherwise in ``classify`` or ``features_of``, or in all of the steps; hooks of Lightning's that
+    they override call ``super()``, for augmentation and all that is checked and kept is in them.
 
     Args:
         backbone: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
@@ -108,6 +114,8 @@ class TransferClassifier(Steps):
             raise InputError(f"class_names: at least two classes are needed. Received: {list(class_names)}.")
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing}.")
+        if not all(isinstance(name, str) for name in class_names):
+            raise InputError(f"class_names: text is needed. Received: {list(class_names)}.")
         self.class_names = tuple(class_names)
         self.label_smoothing, self.seed, self.keep_memory = label_smoothing, int(seed), keep_memory
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
@@ -132,7 +140,8 @@ class TransferClassifier(Steps):
                 f"Received: {len(transforms)} transforms; leave them out, or cache_features."
             )
         self.cache_features = cache_features
-        self._caches = {stage: FeatureCache() for stage in ("train", "val")}  # each numbers its images for itself
+        # Each numbers its images for itself.
+        self._caches = {stage: FeatureCache(self._weights) for stage in ("train", "val")}
         self.dropout = Dropout(dropout)
         self.head = linear_head(self.backbone.num_features, len(self.class_names), self.seed)
         weight = class_weight_tensor(class_weights, self.class_names)
@@ -167,6 +176,8 @@ class TransferClassifier(Steps):
         self._restored_metrics: list[dict[str, Tensor]] = []
         self._restored_judged = True
         self._checks = BatchChecks()
+        self.best_before: dict[str, int] = {}
+        """What callbacks of the current fit have kept as the best of an earlier one, see ``kept_as_best``."""
 
     @property
     def num_classes(self) -> int:
@@ -176,10 +187,10 @@ class TransferClassifier(Steps):
     def setup(self, stage: str) -> None:
         """See that the data's classes are the model's; where the CPU does the work, have it find its memory again.
 
-        Features are of the images of one fit.
+        Features are of the images of one fit. A fit has dropout, whatever was done before, ``eval()`` or ``freeze()``.
 
         Raises:
-            InputError: an ``ImageFolderDataModule`` of other classes.
+            InputError: an ``ImageFolderDataModule`` of other classes, or a callback that makes new statistics.
         """
         data = module_in_use(self.trainer)
         if isinstance(data, ImageFolderDataModule) and stage != "predict":
@@ -187,6 +198,12 @@ class TransferClassifier(Steps):
         self._checks.begin()
         warn_if_emulated(self.trainer)
         if stage == "fit":
+            refuse_new_statistics(self.trainer)
+            self._warn_of_forward()
+            self.best_before = kept_as_best(self.trainer)
+            self.training = True
+            for part in (self.backbone, self.dropout, self.head):  # not what a subclass has beside them
+                part.train()
             attach_loader(self.trainer)
         self._forget_features()
         if self.keep_memory and self.trainer.strategy.root_device.type == "cpu":
@@ -206,6 +223,15 @@ class TransferClassifier(Steps):
         mark_up_to_date(False)
         self._step_graph.clear()
         self._forget_features()
+
+    def _warn_of_forward(self) -> None:
+        """Of one that a subclass has for predictions alone, and its weights with it."""
+        ours, theirs = TransferClassifier, type(self)
+        if theirs.forward is not ours.forward and theirs.training_step is ours.training_step:
+            rank_zero_warn(
+                f"forward: {theirs.__name__} has one of its own, which predictions come from; training and validation "
+                "compute classify(features_of(stage, batch)). Override classify in its place, or their steps too."
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, classes), of images: uint8 or float in [0, 255], shape (batch, 3, height, width)."""
@@ -271,12 +297,12 @@ class TransferClassifier(Steps):
         monitor = self.phase.scheduler_args.get("monitor", "val_loss")
         return None if self._trainer is None else self.trainer.callback_metrics.get(monitor)
 
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_before_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
         """Refuse batches of loaders that give something else, and look for padding while they are on the CPU.
 
-        TorchScript sends its example through here, too.
+        Exporters and summaries of Lightning's send their example through here, too.
         """
-        if self._trainer is None:
+        if self._trainer is None or isinstance(batch, Tensor):
             return batch
         numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
         self._checks.check(batch, numbered)
@@ -286,22 +312,26 @@ class TransferClassifier(Steps):
         return batch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Refuse images of another size."""
+        """Refuse images of another size; an epoch's metrics begin with its first batch."""
+        if batch_idx == 0:  # what a checkpoint of an epoch's end has brought is of an epoch that is over
+            self._metrics_of("train").reset()
+        self._checks.require_dict(batch)
         self._checks.require_size(batch["image"], self.backbone.image_size)
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Warn of images of another size, as where a checkpoint is given other settings; refuse them in a fit."""
+        self._checks.require_dict(batch)
         look = self._checks.require_size if self.trainer.state.fn == "fit" else self._checks.compare_size
         look(batch["image"], self.backbone.image_size)
 
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
         """Augment training batches on the device; each sample has draws of its own."""
         if self._compiler_ctx is not None:  # compiled steps cannot look at what has changed; others do so themselves
             self.backbone.fold()
             mark_up_to_date(True)
-        if self._trainer is not None and self.trainer.training:
+        if self._trainer is not None and self.trainer.training and not isinstance(batch, Tensor):
             images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
             return {**batch, "image": images}
         return batch
@@ -317,6 +347,10 @@ class TransferClassifier(Steps):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint brings its own weights: loading it must not look for the pretrained ones."""
         hparams = dict(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        if "augment" in hparams:  # of a subclass that has saved its own arguments
+            hparams["augment"] = [
+                item.to_config() if isinstance(item, Augmentation) else item for item in hparams["augment"]
+            ]
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**hparams, "weights": "none"}
         if self._trainer is not None:  # after processes that were spawned, none is
             checkpoint["judged"] = self._plateau_metric() is self._judged
@@ -330,6 +364,9 @@ class TransferClassifier(Steps):
         check_classes("ckpt_path: the checkpoint", hparams.get("class_names", self.class_names), self.class_names)
         check_network(hparams, self.hparams)
         if self._trainer is not None and self.trainer.state.fn == "fit":
+            self.best_before = {}  # it is that of the run which goes on
+            if self.trainer.precision == "64-true":
+                self.double()  # which Lightning does after the weights are loaded, and rounded
             data = module_in_use(self.trainer)
             theirs_of_data = checkpoint.get("datamodule_hyper_parameters", {})
             check_run(hparams, self.hparams, theirs_of_data, {} if data is None else data.hparams)
@@ -349,6 +386,10 @@ class TransferClassifier(Steps):
     def _features(self, images: Tensor) -> Tensor:
         """Of the backbone, compiled if asked for: (batch, num_features)."""
         return (self._compiled or self.backbone)(images)
+
+    def _weights(self) -> Any:
+        """See ``Backbone.weights``."""
+        return self.backbone.weights()
 
     def _forget_features(self) -> None:
         for cache in self._caches.values():

@@ -87,7 +87,7 @@ class TransferCLI(TransferArguments):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule = self._get(self.config_init, "data")
         self.model = TransferClassifier.load_from_checkpoint(
-            self.config[self.subcommand].ckpt_path, map_location="cpu", weights_only=True
+            self.config[self.subcommand].ckpt_path, map_location="cpu", weights_only=True, augment=[]
         )
         if self.subcommand != "predict":
             assert self.checkpoint is not None

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 import lightning
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy, Strategy
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_tl.data.module import ImageFolderDataModule, module_in_use
 from lightning_tl.errors import InputError
@@ -72,3 +72,19 @@ def settle_rates(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
         )
     rates = ", ".join(f"{p.name} {p.lr_on(devices):g} ({p.lr:g}, scale_lr {p.scale_lr})" for p in phases)
     rank_zero_info("Learning rates on %d devices: %s.", devices, rates)
+
+
+def tell_kept_rate(phase: Phase, before: int | None, devices: int) -> None:
+    """Warn where a phase that has begun goes on at a rate that was scaled for another number of devices.
+
+    Args:
+        phase: that goes on.
+        before: devices that it had; None where the checkpoint does not tell.
+        devices: that it has now.
+    """
+    if before is not None and phase.lr_on(before) != phase.lr_on(devices):
+        rank_zero_warn(
+            f"phases: {phase.name}: scale_lr: it has begun on {before} devices and keeps its rate of "
+            f"{phase.lr_on(before):g}, which would be {phase.lr_on(devices):g} on the {devices} of now. Later phases "
+            "have theirs scaled anew."
+        )

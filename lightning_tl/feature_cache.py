@@ -1,6 +1,7 @@
 """Features of images that the frozen backbone would compute anew in every epoch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,10 +10,14 @@ from torch import Tensor
 class FeatureCache:
     """Features by the images' index, kept where they were computed: 5 KB an image in float32 of MobileNetV2.
 
-    They hold as long as neither the images nor the backbone's weights change; ``clear`` when they do.
+    They hold as long as neither the images nor the backbone's weights change; ``clear`` when the images do.
+
+    Args:
+        weights: what says whether the weights are others, by being so itself; asked for every batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Callable[[], Any] = lambda: None) -> None:
+        self._weights, self._of = weights, None
         self.clear()
 
     def clear(self) -> None:
@@ -28,6 +33,10 @@ class FeatureCache:
             compute: features of those of the batch for which it is given True, a mask, bool (batch,); not called
                 where all are known.
         """
+        weights = self._weights()
+        if weights != self._of:
+            self.clear()
+            self._of = weights
         unknown = self._unknown(index)
         count = int(unknown.sum())  # a GPU is waited for once, where all are known
         if count:

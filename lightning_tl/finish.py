@@ -58,7 +58,7 @@ def finish_fit(
     if data.test_split == "test":
         loaders.append(data.test_dataloader())
     # Rank 0 decides: a rank that does not see the file on a shared disk yet would predict with its last weights.
-    weights = trainer.strategy.broadcast(_best_of_fit(trainer, run_folder) if trainer.is_global_zero else None)
+    weights = trainer.strategy.broadcast(_best_of_fit(trainer, model, run_folder) if trainer.is_global_zero else None)
     with every_batch(trainer):
         predictions = predict_all(trainer, model, run_folder, dataloaders=loaders, ckpt_path=weights, weights_only=True)
     splits = [data.samples[index].split for index in predictions.index]
@@ -100,11 +100,22 @@ def finish_predict(
     return output
 
 
-def _best_of_fit(trainer: lightning.Trainer, run_folder: Path) -> str | None:
-    """The best checkpoint by the trainer's own word; that of the run folder, where there are several."""
+def _best_of_fit(trainer: lightning.Trainer, model: TransferClassifier, run_folder: Path) -> str | None:
+    """The best checkpoint by the trainer's own word; that of the run folder, where there are several.
+
+    A callback that was in another fit before may still hold that one's.
+    """
     usual = (run_folder / "checkpoints" / BEST).resolve()
     callbacks = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint) and each.monitor]
     kept = [path for path in (_kept_by(callback, trainer) for callback in callbacks) if path and path.is_file()]
+    earlier = [path for path in kept if model.best_before.get(str(path)) == path.stat().st_mtime_ns]
+    if earlier:
+        warnings.warn(
+            f"{earlier[0]} is the best of an earlier fit, to which its callback has kept, and may have seen other "
+            "images: it is not evaluated. Give each fit a ModelCheckpoint of its own.",
+            stacklevel=3,
+        )
+        kept = [path for path in kept if path not in earlier]
     best = usual if usual in kept else next(iter(kept), None)
     if usual.is_file() and best != usual:
         warnings.warn(

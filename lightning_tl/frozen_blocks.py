@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_tl.blocked import to_blocked, to_plain
 from lightning_tl.foldable import proof_tolerance
 from lightning_tl.folding import Folded, Pair, has_plain_padding
-from lightning_tl.plainly import plainly
+from lightning_tl.plainly import as_folded, plainly
 from lightning_tl.relu6 import in_one_pass
 from lightning_tl.watching import is_watched
 
@@ -78,7 +78,7 @@ def find_blocks(
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0), device="cpu").to(
         next(net.parameters())
     )
-    with torch.no_grad():
+    with torch.no_grad(), as_folded():
         plain = features(image)
         for module, of in found.items():
             module.__class__ = FrozenBlocks

@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_tl import recorder
 from lightning_tl.best_weights import BestWeights
 from lightning_tl.classifier import TransferClassifier
-from lightning_tl.devices import check_strategy, settle_rates
+from lightning_tl.devices import check_strategy, settle_rates, tell_kept_rate
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase, make_phases
 from lightning_tl.plan import Plan
@@ -58,6 +58,7 @@ class PhasedFinetuning(Callback):
         self._best = BestWeights(False)
         self._trainer: lightning.Trainer | None = None
         self._given: int | None = None
+        self._devices: int | None = None
 
     @property
     def phase(self) -> Phase:
@@ -171,6 +172,7 @@ class PhasedFinetuning(Callback):
             "index": self.index,
             "ends": list(self.plan.ends),
             "phases": [phase.to_dict() for phase in self.phases],
+            "devices": self._devices,
             "history": self.recorder.state(),
             "stopper": self._stopping.state_dict(),
             "best": self._best.state_dict(),
@@ -195,10 +197,12 @@ class PhasedFinetuning(Callback):
         trainer = self._trainer
         if trainer is None or not isinstance(trainer.lightning_module, TransferClassifier):
             return
+        tell_kept_rate(self.phases[index], state_dict.get("devices"), trainer.world_size)
         self.plan.resume(index, state_dict["ends"])
         self.recorder.history = [dict(entry) for entry in state_dict["history"]]
         self._enter(trainer.lightning_module, index)
         self._best.load_state_dict(state_dict["best"])
+        self._devices = state_dict.get("devices")
         if self.phase.watches_as(state_dict["phases"][index]):
             self._stopping.load_state_dict(state_dict["stopper"])
         end, planned = state_dict["ends"][index], self.plan.start(index) + int(state_dict["phases"][index]["epochs"])
@@ -240,6 +244,7 @@ class PhasedFinetuning(Callback):
     def _enter(self, module: TransferClassifier, index: int) -> None:
         """Make phase ``index`` current: what trains, a fresh early stopping, an empty record."""
         self.index = index
+        self._devices = None if self._trainer is None else self._trainer.world_size
         module.set_phase(self.phase)
         following = self.phases[index + 1 : index + 2]
         self._best = BestWeights(bool(following) and following[0].start_from == "best")

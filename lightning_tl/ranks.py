@@ -1,6 +1,9 @@
 """What several processes of one run must know of each other, and the proof that they hold the same weights."""
 
+import hashlib
 import os
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import lightning
@@ -8,7 +11,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from lightning_tl.errors import DivergenceError
+from lightning_tl.errors import DivergenceError, InputError
 
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers of a number's width in bytes, to look at its bits."""
@@ -91,6 +94,29 @@ def from_first_rank(value: Any) -> Any:
     values = [value]
     torch.distributed.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def require_equal(what: str, lines: Sequence[str]) -> None:
+    """See that all ranks have the same lines, as of images that each has found on its own disk.
+
+    Args:
+        what: they are, for the message.
+        lines: of this rank; hashes alone are exchanged where they are the same.
+
+    Raises:
+        InputError: on every rank, with the first line that differs.
+    """
+    digests = gather_values([hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()])
+    if len(set(digests)) == 1:
+        return
+    parts = gather_values([list(lines)])
+    rank, other = next((rank, part) for rank, part in enumerate(parts) if part != parts[0])
+    pairs = zip_longest(parts[0], other, fillvalue="nothing")
+    first, second = next((mine, theirs) for mine, theirs in pairs if mine != theirs)
+    raise InputError(
+        f"{what}: every rank needs the same. Received: rank 0 has {len(parts[0])} and rank {rank} {len(other)}; the "
+        f"first that differ are {first!r} and {second!r}. Give each machine the same files."
+    )
 
 
 def gather_values(values: list[Any]) -> list[Any]:

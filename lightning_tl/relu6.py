@@ -53,7 +53,9 @@ def conv2d_relu6(
 def computed_in(tensor: Tensor) -> torch.dtype:
     """The type that convolutions with ``tensor`` as weights compute in here: autocast's, where it is on."""
     kind = tensor.device.type
-    if tensor.dtype == torch.float64 or not torch.is_autocast_enabled(kind):  # autocast leaves float64 alone
+    if (
+        kind == "meta" or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(kind)
+    ):  # autocast leaves float64 alone
         return tensor.dtype
     return torch.get_autocast_dtype(kind)
 

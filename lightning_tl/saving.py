@@ -1,5 +1,6 @@
 """Checkpoints that a run continues from bit for bit, whenever it was killed."""
 
+import copy
 import os
 import pickle
 import shutil
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 import lightning
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, Timer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -47,6 +48,23 @@ class RunCheckpointIO(TorchCheckpointIO):
         return super().load_checkpoint(path, map_location or "cpu", weights_only=True)  # type: ignore[arg-type]
 
 
+FORGOTTEN = (
+    "current_score", "best_k_models", "kth_best_model_path", "best_model_score", "best_model_path", "last_model_path",
+    "kth_value", "_last_global_step_saved", "_last_checkpoint_saved",
+)  # fmt: skip
+"""What Lightning's ModelCheckpoint knows of the fit that it was in."""
+
+
+def kept_as_best(trainer: lightning.Trainer) -> dict[str, int]:
+    """Files that callbacks hold for the best, to when each was written, in nanoseconds."""
+    kept = (
+        Path(callback.best_model_path)
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path
+    )
+    return {str(path.resolve()): path.stat().st_mtime_ns for path in kept if path.is_file()}
+
+
 class BestCheckpoint(ModelCheckpoint):
     """Keeps ``best.ckpt``: the lowest validation loss over all phases.
 
@@ -57,6 +75,13 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, folder: StrPath) -> None:
         super().__init__(dirpath=folder, filename=Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
         self._stopping = False
+        self._fresh = {name: vars(self)[name] for name in FORGOTTEN}
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Forget what another fit has kept: a run that is resumed brings its own."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            vars(self).update({name: copy.copy(value) for name, value in self._fresh.items()})
 
     def on_train_batch_end(
         self,
@@ -141,11 +166,12 @@ class LastCheckpoint(Checkpoint):
         self._sigterm = Sigterm()
         self._saved_step = 0
         self._last_is_whole = False
-        self._stopped_inside = False
+        self._stopped_inside = self._stop_is_held = False
         self._metrics: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Nobody has been told to end."""
+        """Nobody has been told to end, and there is time."""
+        _require_time(trainer)
         self._sigterm = Sigterm()
 
     def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -160,7 +186,7 @@ class LastCheckpoint(Checkpoint):
         """Listen for SIGTERM; clean up after a process that was killed while it wrote."""
         self._sigterm.listen()
         trainer.callback_metrics.update(self._metrics)
-        self._saved_step, self._stopped_inside = trainer.global_step, False
+        self._saved_step, self._stopped_inside, self._stop_is_held = trainer.global_step, False, False
         resumed_from = Path(trainer.ckpt_path or "")
         self._last_is_whole = self.path.is_file() and resumed_from.is_file() and self.path.samefile(resumed_from)
         if trainer.is_global_zero:
@@ -173,6 +199,11 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
         self._end_if_told(trainer)
 
+    def on_train_batch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
+        """Stop after this batch, if that was to be after the last."""
+        trainer.should_stop |= self._stop_is_held
+        self._stop_is_held = False
+
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -183,12 +214,15 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save every few steps, and if the process is to end.
 
+        A trainer that is to stop while gradients are added up does so after their step, as no checkpoint has them.
         Not before a validation, which Lightning would leave out in the resumed run: after a step later, or after
         the epoch. Where the trainer stops, Lightning validates too, but counts the epoch as whole from then on.
         """
         loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         assert fetcher is not None
         self._stopped_inside = stops_inside_an_epoch(trainer)
+        if self._stopped_inside and loop._should_accumulate():
+            trainer.should_stop, self._stopped_inside, self._stop_is_held = False, False, True
         if loop.batch_progress.is_last_batch or loop._should_accumulate():
             return
         if not self._stopped_inside and loop._should_check_val_fx(fetcher):
@@ -205,10 +239,7 @@ class LastCheckpoint(Checkpoint):
         trainer.fit_loop._restarting = False
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save the end of training, unless that was in the middle of an epoch, which is then to go on.
-
-        It goes on from where it stopped or, where gradients were being added up then, from the checkpoint before.
-        """
+        """Save the end of training, unless that was in the middle of an epoch, which goes on from where it stopped."""
         if not (self._stopped_inside and self._last_is_whole):
             self._save(trainer)
         self._sigterm.restore()
@@ -260,6 +291,18 @@ class LastCheckpoint(Checkpoint):
             keep_previous(self.path)
         trainer.save_checkpoint(self.path, weights_only=False)  # all of the state
         self._last_is_whole, self._saved_step = True, trainer.global_step
+
+
+def _require_time(trainer: lightning.Trainer) -> None:
+    """Raise InputError where a run that goes on has had all of its ``max_time``: Lightning would end it at once."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    for timer in (callback for callback in callbacks if isinstance(callback, Timer)):
+        left = timer.time_remaining()
+        if left is not None and left <= 0:
+            raise InputError(
+                f"trainer.max_time: it is that of a whole run, and this one has trained for {timer.time_elapsed():.0f} "
+                f"seconds of {timer.time_elapsed() + left:.0f}. Give more, as --trainer.max_time 01:00:00:00 (a day)."
+            )
 
 
 def keep_previous(last: Path) -> None:

@@ -17,7 +17,7 @@ from lightning_tl.cuda_graph import Recorder, copied, waiting
 from lightning_tl.fingerprint import hooks_of
 from lightning_tl.foldable import proof_tolerance
 from lightning_tl.folding import tensors_read
-from lightning_tl.plainly import plainly
+from lightning_tl.plainly import is_looked_into
 from lightning_tl.watching import is_watched
 
 Step = Callable[..., Sequence[Tensor]]
@@ -105,7 +105,7 @@ class StepGraph:
 
 def offered(images: Tensor) -> bool:
     """Whether a step on such images may be recorded, here and now; see also ``cuda_graph.offered``."""
-    if not images.is_cuda or not torch.is_grad_enabled() or plainly() or torch.is_anomaly_enabled():
+    if not images.is_cuda or not torch.is_grad_enabled() or is_looked_into() or torch.is_anomaly_enabled():
         return False
     if nn.modules.module._has_any_global_hook():  # type: ignore[no-untyped-call]
         return False

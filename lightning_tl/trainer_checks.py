@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 import lightning
-from lightning.pytorch.callbacks import BaseFinetuning, Callback, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    Callback,
+    EarlyStopping,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_tl.errors import InputError
@@ -25,10 +31,21 @@ def check_trainer(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     _check_finetuning(trainer)
     _check_averaging(trainer, phases)
     _check_validation(trainer, phases)
+    _warn_of_stopping(trainer, phases)
     if trainer.precision == "16-true":
         rank_zero_warn(
             "trainer.precision: 16-true: Adam's squares of small gradients are 0 in float16, and training is erratic. "
             "Take 16-mixed, bf16-mixed or bf16-true."
+        )
+
+
+def refuse_new_statistics(trainer: lightning.Trainer) -> None:
+    """Raise InputError for a callback that estimates BatchNorm's statistics anew, with phases or without."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+        raise InputError(
+            "trainer.callbacks: StochasticWeightAveraging adds an epoch to estimate BatchNorm's statistics anew; "
+            "here they stand still, and phases own the epochs. Take EMAWeightAveraging."
         )
 
 
@@ -63,11 +80,6 @@ def _check_finetuning(trainer: lightning.Trainer) -> None:
 def _check_averaging(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
     """Averages of weights that the recipe, or a phase, does not go with."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
-    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
-        raise InputError(
-            "trainer.callbacks: StochasticWeightAveraging adds an epoch to estimate BatchNorm's statistics anew; "
-            "here they stand still, and phases own the epochs. Take EMAWeightAveraging."
-        )
     if any(isinstance(callback, WeightAveraging) for callback in callbacks):
         for phase in phases:
             if phase.start_from == "best":
@@ -101,3 +113,13 @@ def _check_validation(trainer: lightning.Trainer, phases: Sequence[Phase]) -> No
                 "images to validate on."
             )
         begin = end
+
+
+def _warn_of_stopping(trainer: lightning.Trainer, phases: Sequence[Phase]) -> None:
+    """Of a callback that ends the run in its first phase."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    if len(phases) > 1 and any(isinstance(callback, EarlyStopping) for callback in callbacks):
+        rank_zero_warn(
+            "trainer.callbacks: EarlyStopping ends the whole run, in whichever phase it is. A phase's early_stopping "
+            "ends that phase alone."
+        )

@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from training import AUGMENT, PHASES, Losses, draw_images, make_data, make_model, make_trainer
@@ -122,6 +123,43 @@ def test_what_is_known_is_not_computed() -> None:
     assert features(cache, [20, 3]) == []
     cache.clear()
     assert features(cache, [4]) == [4]
+
+
+def test_weights_that_are_others_have_other_features() -> None:
+    weights = [1]
+    cache = FeatureCache(weights.copy)
+    assert features(cache, [4, 0]) == [4, 0]
+    assert features(cache, [4, 0]) == []
+    weights.append(2)
+    assert features(cache, [0]) == [0]
+    assert features(cache, [4, 0]) == [4]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("fold", [True, False])
+def test_what_writes_to_the_backbone_in_a_phase_is_noticed(tmp_path: Path, counted: bool, fold: bool) -> None:
+    """Past torch it must say so, as without the cache."""
+    images = draw_images(tmp_path / "images")
+    losses = []
+    for kept in (False, True):
+        lightning.seed_everything(0, verbose=False)
+        data, noted = make_data(images), Losses()
+        model = make_model(data, augment=(), cache_features=kept, fold_batchnorm=fold)
+        writing = Callback()
+
+        def write(trainer: lightning.Trainer, module: Any) -> None:
+            weight = module.backbone.net.conv_stem.weight
+            if trainer.current_epoch == 1 and counted:
+                with torch.no_grad():
+                    weight.mul_(2)
+            elif trainer.current_epoch == 1:
+                weight.data.mul_(2)
+                module.backbone.forget()
+
+        writing.on_train_epoch_start = write  # type: ignore[method-assign, assignment]
+        make_trainer(tmp_path, PHASES[:1], callbacks=[noted, writing]).fit(model, data)
+        losses.append(noted.values)
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_few_images_of_many_take_the_room_of_a_few() -> None:

@@ -17,11 +17,11 @@ ORDER = (
     "triton_kernels", "fused_conv",
     "fingerprint", "watching", "folding", "chain", "foldable", "frozen_blocks", "onednn_graph", "frozen_graph",
     "backbone", "compiled", "bridge", "weights", "pretrained", "optim", "phase", "schedule", "head", "precision",
-    "stage_metrics", "step_graph", "feature_cache", "resuming", "same_run", "batch_checks", "steps", "classifier",
-    "devices", "recorder", "plan", "stopping", "best_weights", "trainer_checks", "phases", "progress", "sigterm",
-    "runfolder", "runfiles", "checkpoint", "saving", "logger", "evaluate", "collect", "choice", "gradcam", "thumbnail",
-    "pictures", "finish", "predict", "report", "export", "split_of_run", "arguments", "cli", "completion", "kept_help",
-    "command",
+    "stage_metrics", "step_graph", "feature_cache", "sigterm", "runfolder", "saving", "resuming", "same_run",
+    "batch_checks", "trainer_checks", "steps", "classifier",
+    "devices", "recorder", "plan", "stopping", "best_weights", "phases", "progress", "runfiles", "checkpoint", "logger",
+    "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export",
+    "split_of_run", "arguments", "cli", "completion", "kept_help", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent

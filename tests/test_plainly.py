@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_tl import Phase, TransferClassifier
 from lightning_tl.backbone import Backbone
-from lightning_tl.plainly import plainly, up_to_date
+from lightning_tl.plainly import is_looked_into, up_to_date
 from parity_tests.weights import lived_in
 
 NAME, SIZE = "timm/mobilenetv2_035", (64, 64)
@@ -125,6 +126,62 @@ def test_a_network_that_was_called_with_others_tensors_can_be_copied() -> None:
         torch.testing.assert_close(deepcopy(backbone)(x), backbone(x))
 
 
+@pytest.mark.parametrize("before", ["fresh", "evaluated", "trained", "copied", "copied and put back"])
+def test_the_network_by_itself_has_the_weights_of_now(before: str) -> None:
+    """Whoever takes it out of the backbone, which alone knows whether what is folded is of them."""
+    model, plain = classifier(), classifier(fold_batchnorm=False)
+    x = torch.rand(16, 3, *SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    if before == "trained":
+        model.set_phase(Phase(name="finetune", epochs=1, lr=1e-3, unfreeze_last=20))
+        model(images()).sum().backward()
+    elif before != "fresh":
+        with torch.no_grad():
+            model(images(16))
+    net: Any = deepcopy(model.backbone.net) if "copied" in before else model.backbone.net
+    if before == "copied and put back":
+        model.backbone.net = net
+    theirs: Any = plain.backbone.net
+    for network in (net, theirs):
+        network.requires_grad_(True)
+        network.zero_grad()
+        with torch.no_grad():
+            network.conv_stem.weight.mul_(2)
+        network.forward_features(x).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        expected = theirs.get_parameter(name).grad
+        assert expected is not None
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    with torch.no_grad():
+        assert torch.equal(net.forward_features(x), theirs.forward_features(x))
+        if before == "copied and put back":
+            torch.testing.assert_close(model(images(16)), plain(images(16)), **CLOSE)
+
+
+def test_checkpointed_layers_are_computed_once_more_as_they_were() -> None:
+    model, x = classifier(), images()
+    model.set_phase(Phase(name="finetune", epochs=1, lr=1e-3, unfreeze_last=20))
+    model(x).square().sum().backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    model.zero_grad(set_to_none=True)
+    model.backbone.net.set_grad_checkpointing(True)  # type: ignore[operator]
+    model(x).square().sum().backward()
+    assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == set(expected)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(model.get_parameter(name).grad, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_operations_are_counted_as_the_network_has_them() -> None:
+    model, plain, x = classifier(), classifier(fold_batchnorm=False), images(16)
+    counts = []
+    for each in (model, plain):
+        with torch.no_grad():
+            each(x)
+            with FlopCounterMode(display=False) as counter:
+                each(x)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 1e8
+
+
 def test_two_threads_leave_the_process_as_it_was() -> None:
     """However their calls of compiled code overlap."""
     order: list[str] = []
@@ -143,9 +200,9 @@ def test_two_threads_leave_the_process_as_it_was() -> None:
         thread.join(10)
     assert [line[2:] for line in order] == ["in", "out"] * 2
     with torch.no_grad():
-        assert not plainly()
+        assert not is_looked_into()
     torch.compiler.reset()
-    assert torch.compile(lambda x: x + int(plainly()), backend="eager")(torch.zeros(1)) == 1
+    assert torch.compile(lambda x: x + int(is_looked_into()), backend="eager")(torch.zeros(1)) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

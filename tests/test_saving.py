@@ -182,19 +182,33 @@ def test_a_validation_that_a_stop_has_caused_makes_no_best(fit: Fit, tmp_path: P
         assert judged == expected
 
 
-def test_a_stop_between_gradients_that_are_added_up_leaves_the_checkpoint_before(
-    fit: Fit, images: Path, tmp_path: Path
+@pytest.mark.parametrize("batch", [0, 3])
+def test_a_stop_between_gradients_that_are_added_up_waits_for_their_step(
+    fit: Fit, images: Path, tmp_path: Path, batch: int
 ) -> None:
+    """Of the first epoch, before there is any checkpoint, and of the second."""
     options: dict[str, Any] = {"accumulate_grad_batches": 2, "enable_checkpointing": True}
     module, _, recorder = fit(**options)
-    stopping = Stopping(3)  # the first batch of the second epoch's second step has been seen by then
-    stopping.on_train_batch_end = lambda trainer, *_: setattr(  # type: ignore[method-assign, misc]
-        trainer, "should_stop", trainer.should_stop or trainer.fit_loop.epoch_loop.total_batch_idx == 3
+    stopping = Callback()
+    stopping.on_train_batch_end = lambda trainer, *_: setattr(  # type: ignore[method-assign]
+        trainer, "should_stop", trainer.should_stop or trainer.fit_loop.epoch_loop.total_batch_idx == batch
     )
     fit(callbacks=[stopping, LastCheckpoint(tmp_path)], **options)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == batch + 2
     data, rest = make_data(images), EpochRecorder()
     resumed = make_model(data, seed=0)
     trainer = make_trainer(tmp_path, callbacks=[rest, LastCheckpoint(tmp_path)], **options)
     trainer.fit(resumed, data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
-    assert rest.losses == recorder.losses[1:]
+    assert rest.losses == recorder.losses[batch // 3 :]
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
+
+
+def test_a_run_that_has_had_its_time_says_so(fit: Fit, images: Path, tmp_path: Path) -> None:
+    """Lightning counts the time of all starts together, and would end at once, as if all was done."""
+    timed: dict[str, Any] = {"max_time": {"milliseconds": 1}, "enable_checkpointing": True}
+    fit(callbacks=[LastCheckpoint(tmp_path)], **timed)
+    data = make_data(images)
+    again = make_trainer(tmp_path, callbacks=[LastCheckpoint(tmp_path)], **timed)
+    with pytest.raises(InputError, match=r"trainer.max_time: it is that of a whole run, .* Give more"):
+        again.fit(make_model(data), data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)

@@ -77,7 +77,10 @@ def _imported(class_path: str, module: str, name: str) -> type[Augmentation]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"augment: cannot import {class_path!r}: {error}.") from error
+        raise InputError(
+            f"augment: cannot import {class_path!r}: {error}. Put the class into a module that Python finds; where "
+            "nothing is trained, load_from_checkpoint(..., augment=[]) does without."
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Augmentation)):
         raise InputError(f"augment: {class_path!r} must be a subclass of lightning_tl.augment.Augmentation.")
     if inspect.isabstract(found):

@@ -26,6 +26,7 @@ from lightning_tl.data.split import check_measurable, check_trainable
 from lightning_tl.data.split_file import write_split
 from lightning_tl.data.summary import data_line, measured_line
 from lightning_tl.errors import InputError
+from lightning_tl.ranks import require_equal
 
 
 def module_in_use(trainer: lightning.Trainer) -> LightningDataModule | None:
@@ -217,6 +218,10 @@ class ImageFolderDataModule(LightningDataModule):
             check_trainable(self.samples, f"{self._source.description}, without images that cannot be decoded,")
         else:
             check_measurable(self.samples, self._measured(stage), self._source.description)
+        if stage != "predict":
+            require_equal(
+                f"{self._source.description}: images", [f"{s.split}: {s.path} ({s.label})" for s in self.samples]
+            )
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of train in the order of the epoch."""

@@ -53,7 +53,7 @@ def load_plain(checkpoint: CheckpointInfo) -> TransferClassifier:
 
 def _load(checkpoint: CheckpointInfo, **changes: Any) -> TransferClassifier:
     """For images of the size that it was trained on, whatever its model was made for."""
-    changes |= {"image_size": checkpoint.data["image_size"], "compile": False}
+    changes |= {"image_size": checkpoint.data["image_size"], "compile": False, "augment": []}
     return TransferClassifier.load_from_checkpoint(checkpoint.path, "cpu", weights_only=True, **changes).eval()
 
 
