@@ -15,8 +15,8 @@ PANELS = {
     ("head", "resident"): "Training the head\nimages in memory",
     ("finetune", "resident"): "Fine-tuning the last 20 layers\nimages in memory",
     ("predict", "resident"): "Prediction\nimages in memory",
-    ("head", "files"): "Training the head\nfrom JPEG files",
-    ("finetune", "files"): "Fine-tuning the last 20 layers\nfrom JPEG files",
+    ("head", "files"): "Training the head\nfrom JPEG files, after the first epoch",
+    ("finetune", "files"): "Fine-tuning the last 20 layers\nfrom JPEG files, after the first epoch",
     ("predict", "files"): "Prediction\nfrom JPEG files",
 }
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}

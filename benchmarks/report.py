@@ -18,8 +18,13 @@ INTRODUCTION = """# Speed
 Written by `scripts/benchmark.py`; do not edit. One framework a process, all on the same machine with the same weights,
 images, batches and threads, measured in turn round by round. Figures are medians over the rounds, spread is (largest -
 smallest) / median, ratios are taken round by round. The recipe's augmentation and everything that the framework does
-between two batches are inside. `resident`: decoded images in memory; `files`: JPEG files. The ceiling is the bare
-network in torch: forward in head and predict, forward and the backward of the last 20 layers in finetune, with
+between two batches are inside. `resident`: decoded images in memory, as ready batches for lightning-tl and Keras; the
+loaders of plain-lightning and fastai take them one by one, and their processes augment them, as is usual there.
+`files`: JPEG files. In training lightning-tl has decoded and kept them before it is timed (its default; the table of
+its means has it without), and the others decode in every epoch; in prediction all do. Keras reads them on TensorFlow by
+`image_dataset_from_directory`, on torch and JAX as `keras_ref` does. It is in its defaults: channels last, compiled on
+TensorFlow and JAX, eager on torch, one step a call; plain-lightning has channels first, torch's default. The ceiling is
+the bare network in torch: forward in head and predict, forward and the backward of the last 20 layers in finetune, with
 torch's own layers, channels last: what computes them better can come above it. `mixed` is bfloat16 arithmetic; it is
 compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32."""
 
