@@ -179,6 +179,8 @@ class Backbone(nn.Module):
 
     def weights(self) -> tuple[Any, int]:
         """Other than before where the network's numbers may be; see ``lightning_tl.fingerprint``."""
+        if self._fingerprint.net is not self.net:  # nothing is known of one that somebody has put in its place
+            return object(), self.forgotten
         return self._fingerprint.take(numbers_that_train=True), self.forgotten
 
     def forget(self) -> None:

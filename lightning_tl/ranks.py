@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
 
@@ -96,20 +96,23 @@ def from_first_rank(value: Any) -> Any:
     return values[0]
 
 
-def require_equal(what: str, lines: Sequence[str]) -> None:
+def require_equal(what: str, of_this_rank: Iterable[str]) -> None:
     """See that all ranks have the same lines, as of images that each has found on its own disk.
 
     Args:
         what: they are, for the message.
-        lines: of this rank; hashes alone are exchanged where they are the same.
+        of_this_rank: its lines; hashes alone are exchanged where all have the same.
 
     Raises:
         InputError: on every rank, with the first line that differs.
     """
+    if rank_and_ranks()[1] == 1:
+        return
+    lines = list(of_this_rank)
     digests = gather_values([hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()])
     if len(set(digests)) == 1:
         return
-    parts = gather_values([list(lines)])
+    parts = gather_values([lines])
     rank, other = next((rank, part) for rank, part in enumerate(parts) if part != parts[0])
     pairs = zip_longest(parts[0], other, fillvalue="nothing")
     first, second = next((mine, theirs) for mine, theirs in pairs if mine != theirs)

@@ -53,11 +53,8 @@ def conv2d_relu6(
 def computed_in(tensor: Tensor) -> torch.dtype:
     """The type that convolutions with ``tensor`` as weights compute in here: autocast's, where it is on."""
     kind = tensor.device.type
-    if (
-        kind == "meta" or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(kind)
-    ):  # autocast leaves float64 alone
-        return tensor.dtype
-    return torch.get_autocast_dtype(kind)
+    left_alone = kind == "meta" or tensor.dtype == torch.float64
+    return tensor.dtype if left_alone or not torch.is_autocast_enabled(kind) else torch.get_autocast_dtype(kind)
 
 
 def in_one_pass(x: Tensor, weight: Tensor) -> bool:

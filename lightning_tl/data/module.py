@@ -219,9 +219,8 @@ class ImageFolderDataModule(LightningDataModule):
         else:
             check_measurable(self.samples, self._measured(stage), self._source.description)
         if stage != "predict":
-            require_equal(
-                f"{self._source.description}: images", [f"{s.split}: {s.path} ({s.label})" for s in self.samples]
-            )
+            lines = (f"{sample.split}: {sample.path} ({sample.label})" for sample in self.samples)
+            require_equal(f"{self._source.description}: images", lines)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of train in the order of the epoch."""
