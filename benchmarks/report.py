@@ -168,7 +168,7 @@ def _blocks(content: Content) -> list[str]:
             "(lightning-tl is imported as by its command)"
         ),
         "loading": "From files against from memory, in the same rounds",
-        "time_to_accuracy": "Time to an accuracy on held-out images, validation and compilation included",
+        "time_to_accuracy": "Time to an accuracy on held-out images, with validation and compilation (kept by torch)",
         "growth": "How speed and memory grow",
         "scaling": "One process and several",
         "means": "What each of lightning-tl's means is worth: speed with all of them over speed without it",

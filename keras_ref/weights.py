@@ -67,8 +67,7 @@ def _download(alpha: float) -> Path:
         return Path(keras.utils.get_file(name, URL + name, cache_subdir="models", cache_dir=CACHE))
     except Exception as error:  # urllib raises many kinds
         raise InputError(
-            f"weights: imagenet could not be had from {URL + name}: {error}. "
-            "Give a .h5 file, or none to train from scratch."
+            f"weights: imagenet could not be had from {URL + name}: {error}. Give a .h5 file, or none for random ones."
         ) from error
 
 

@@ -32,6 +32,19 @@ FIT_ONLY = ("model", "phases", "checkpoint_every_n_steps", "pictures")
 LISTS = ("phases", "model.augment")
 """Fields of a config that are lists."""
 
+HELP = {
+    "ckpt_path": "a checkpoint file; or best or last, that of the newest run in trainer.default_root_dir or its run_N "
+    "folders. fit goes on from it, the others take weights, classes and data settings from it",
+    "seed_everything": "0 or more; of the division of the images, augmentation, dropout and the initial head",
+    "weights_only": "without effect: checkpoints are tensors and plain values, and nothing else is ever loaded",
+    "trainer.default_root_dir": "the run folder where it is new or empty, else its run_N is; a folder of this machine",
+    "trainer.max_epochs": "left out: each phase's epochs say how long a run is",
+    "trainer.max_steps": "refused: phases last whole epochs; trainer.limit_train_batches makes a short trial",
+    "trainer.max_time": "of a run, all its starts together, as 00:12:00:00 for half a day; it then saves and stops",
+    "trainer.logger": "false for none; by default metrics.csv and TensorBoard's events in the run folder",
+}
+"""In place of Lightning's own words, where something else is so here."""
+
 
 class TransferArguments(LightningCLI):
     """The part of ``TransferCLI`` that reads the command line.
@@ -88,6 +101,8 @@ class TransferArguments(LightningCLI):
         self._building = subcommand
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.set_defaults({"weights_only": True})
+        for action in parser._actions:
+            action.help = HELP.get(str(action.dest), action.help)
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

@@ -79,7 +79,7 @@ class TransferClassifier(Steps):
         cache_features: keep the features of training and validation images while a phase freezes the whole backbone,
             on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.
         keep_memory: on a CPU, keep freed memory in the process for the next step; see ``keep_freed_memory``.
-        compile: run the backbone through ``torch.compile``: minutes of compilation at the start of each phase.
+        compile: run the backbone through ``torch.compile``: half a minute of compilation in each phase, the first time.
         seed: of augmentation, dropout and the head's initial weights.
         weights_record: where the weights came from; written into checkpoints, not for hand use.
 
@@ -187,14 +187,17 @@ class TransferClassifier(Steps):
     def setup(self, stage: str) -> None:
         """See that the data's classes are the model's; where the CPU does the work, have it find its memory again.
 
-        Features are of the images of one fit. A fit has dropout, whatever was done before, ``eval()`` or ``freeze()``.
+        Every rank comes by here, so that their images are compared. Features are of the images of one fit. A fit has
+        dropout, whatever was done before, ``eval()`` or ``freeze()``.
 
         Raises:
-            InputError: an ``ImageFolderDataModule`` of other classes, or a callback that makes new statistics.
+            InputError: an ``ImageFolderDataModule`` of other classes, or of other images on another rank; a callback
+                that makes new statistics.
         """
         data = module_in_use(self.trainer)
         if isinstance(data, ImageFolderDataModule) and stage != "predict":
             check_classes("class_names: the model", self.class_names, data.class_names)
+            data.require_same_on_all_ranks()
         self._checks.begin()
         warn_if_emulated(self.trainer)
         if stage == "fit":

@@ -31,6 +31,7 @@ from lightning_tl.progress import RunProgressBar, phase_table
 from lightning_tl.ranks import is_first_process
 from lightning_tl.runfiles import RunFiles
 from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO
+from lightning_tl.split_of_run import require_held_out, warn_of_trained
 
 DEFAULT_SEED = 0
 ENDED_BY_SIGTERM = 128 + 15  # as shells tell of a process that a signal has ended
@@ -153,6 +154,7 @@ class TransferCLI(TransferArguments):
             self.checkpoint.require_classes(self.datamodule.class_names)
             if state := saved_state(self.checkpoint.path, self.phases.state_key):
                 self.phases.load_state_dict(state)  # which without a trainer only looks whether they are its phases
+            require_held_out(self.checkpoint, self.datamodule.samples)
         if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
             with runfolder.writing(self.run_folder):
                 runfolder.check_space(self.run_folder, self.model)
@@ -171,6 +173,9 @@ class TransferCLI(TransferArguments):
         if not is_first_process():
             return
         self.datamodule.setup(stage)
+        if stage != "fit" and self.checkpoint is not None:
+            split = self.datamodule.test_split if stage == "test" else self.datamodule.val_split
+            warn_of_trained(self.checkpoint, self.datamodule, split)
         limit = {"validate": "limit_val_batches", "test": "limit_test_batches"}.get(stage)
         batches = getattr(self.trainer, limit) if limit else 1.0
         fewer = "" if isinstance(batches, float) and batches == 1 else f" (trainer.{limit}: {batches})"

@@ -14,9 +14,9 @@ class CompiledBackbone:
     """Calls a backbone compiled or plainly, whichever works.
 
     A graph is compiled for the largest batch seen, in training whatever evaluation has seen; the last, smaller batch of
-    an epoch takes the plain path rather than minutes of compilation. Training, evaluation and each phase have graphs of
-    their own. Where compiling
-    fails, for want of a compiler or of support for a layer, all is computed plainly from then on, after one warning.
+    an epoch takes the plain path rather than another compilation. Training, evaluation and each phase have graphs of
+    their own. Where compiling fails, for want of a compiler or of support for a layer, all is computed plainly from
+    then on, after one warning.
 
     Args:
         backbone: whose ``forward`` to compile; weights and folded weights are looked up anew in every call.

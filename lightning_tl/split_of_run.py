@@ -1,14 +1,16 @@
 """Which images a command on a checkpoint takes for trained on and which for held out: as its run did."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightning_tl.checkpoint import CheckpointInfo
-from lightning_tl.data.folder import check_root, has_split_folders
+from lightning_tl.data.folder import Sample, check_root, has_split_folders
+from lightning_tl.data.module import ImageFolderDataModule
 from lightning_tl.data.options import ALL, SPLIT_METHODS
 from lightning_tl.data.split_file import read_split
-from lightning_tl.errors import InputError
+from lightning_tl.errors import InputError, printable
 from lightning_tl.files import at_home
 from lightning_tl.runfolder import run_folder_of
 
@@ -71,6 +73,53 @@ def keep_fractions(checkpoint: CheckpointInfo, data: Any, defaults: Any) -> None
                 f"{data[name]}; give {known}, or a split file as data.split."
             )
         data[name] = known
+
+
+def require_held_out(checkpoint: CheckpointInfo, samples: Iterable[Sample]) -> None:
+    """See that a run which goes on has trained on none of the images that are held out now.
+
+    Args:
+        checkpoint: of the run.
+        samples: as they are divided now.
+
+    Raises:
+        InputError: it has; or its split.csv is none.
+    """
+    held_out = [sample for sample in samples if sample.split != "train"]
+    if known := _known(checkpoint, held_out):
+        raise InputError(
+            f"data.split: the run was trained on {len(known)} of the {len(held_out)} images that would be held out "
+            f"now, as {printable(known[0])!r}, and knows them. Resume it with its own images and division."
+        )
+
+
+def warn_of_trained(checkpoint: CheckpointInfo, data: ImageFolderDataModule, split: str) -> None:
+    """Warn where images of the run's own root that are to be measured are ones that it was trained on.
+
+    Args:
+        checkpoint: of the run.
+        data: the images.
+        split: that is measured. Where all are, ``keep_split`` has warned.
+    """
+    run, options = checkpoint.data, data.options
+    if options.split == ALL or options.dataset != run.get("dataset") or not same_path(options.root, run.get("root")):
+        return
+    measured = [sample for sample in data.samples if sample.split == split]
+    if known := _known(checkpoint, measured):
+        warnings.warn(
+            f"data.split: the run was trained on {len(known)} of the {len(measured)} images that are measured, and "
+            "knows them. Leave it out to measure those that were held out.",
+            stacklevel=2,
+        )
+
+
+def _known(checkpoint: CheckpointInfo, samples: Iterable[Sample]) -> list[str]:
+    """Those that the run was trained on, by path below the root; none where it has left no word of it."""
+    file = run_folder_of(checkpoint.path) / "split.csv"
+    if not file.is_file():
+        return []
+    trained = {sample.path for sample in read_split(file, root=None) if sample.split == "train"}
+    return [sample.path for sample in samples if sample.path in trained]
 
 
 def _trained(checkpoint: CheckpointInfo, file: Path, data: Any) -> int:

@@ -211,3 +211,20 @@ def test_a_grid_that_cannot_be_written_is_one_error(
     assert draw_grid(monkeypatch, workplace / "config.yaml", workplace / "images", output) == 2
     told = capsys.readouterr().err
     assert told.startswith("augmentation_grid: error: output: /proc/nowhere/grid.png cannot be written: No such file")
+
+
+def test_help_says_what_is_so_here() -> None:
+    """Lightning's own words are of other defaults, and of what is refused."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_tl", "fit", "--help"], capture_output=True, text=True, timeout=300, check=True
+    )
+    told = " ".join(done.stdout.split())
+    for words in (
+        "last, that of the newest run in trainer.default_root_dir",
+        "left out: each phase's epochs say how long a run is",
+        "refused: phases last whole epochs",
+        "a folder of this machine",
+    ):
+        assert words in told
+    assert "s3://mybucket" not in told
+    assert "hpc" not in told

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from training import draw_images
+
+from lightning_tl.phase import make_phases
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,6 +40,12 @@ def test_the_python_api_of_the_readme_runs(tmp_path: Path) -> None:
         code = code.replace(old, new)
     draw_images(tmp_path / "images")
     assert run(code, tmp_path, CUDA_VISIBLE_DEVICES="").strip().splitlines()[-1] == "('blue', 'green', 'red')"
+
+
+def test_the_phases_of_the_readme_are_phases() -> None:
+    (block,) = blocks(ROOT / "README.md", "yaml")
+    head, finetune = make_phases(yaml.safe_load(block)["phases"])
+    assert (head.unfreeze_last, finetune.scheduler, finetune.start_from) == (0, "cosine", "best")
 
 
 def test_the_batchnorm_page_prints_what_it_says(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ rank = int(sys.argv[1])
 meeting = {"init_method": f"file://{sys.argv[2]}", "timeout": timedelta(seconds=60)}
 dist.init_process_group("gloo", rank=rank, world_size=2, **meeting)
 try:
-    ImageFolderDataModule(sys.argv[3 + rank], image_size=32, num_workers=0, cache="none").setup("fit")
+    data = ImageFolderDataModule(sys.argv[3 + rank], image_size=32, num_workers=0, cache="none")
+    if rank == 0:
+        data.setup("fit")  # as whoever looks at it first
+    data.require_same_on_all_ranks()
     print("the same")
 except InputError as error:
     print(error)

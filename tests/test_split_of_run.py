@@ -51,6 +51,32 @@ def test_measuring_what_was_trained_on_is_told(divided_by_keras: Path) -> None:
         run(*own, "--data.split", "all", cwd=divided_by_keras)
 
 
+def other_division(folder: Path, name: str) -> str:
+    """A split file of the same images, in which all that were trained on are held out, and the others trained on."""
+    swapped = {"train": "val", "val": "train"}
+    header, *rows = (folder / "run/split.csv").read_text().splitlines()
+    place = header.split(",").index("split")
+    lines = [[*cells[:place], swapped[cells[place]], *cells[place + 1 :]] for cells in (row.split(",") for row in rows)]
+    (folder / name).write_text("\n".join([header, *(",".join(cells) for cells in lines)]) + "\n")
+    return str(folder / name)
+
+
+def test_a_split_file_that_measures_what_was_trained_on_is_told(divided_by_keras: Path) -> None:
+    file = other_division(divided_by_keras, "measured.csv")
+    own = words("test", divided_by_keras, divided_by_keras / "images")
+    with pytest.warns(UserWarning, match=r"the run was trained on 21 of the 21 images that are measured, and knows"):
+        run(*own, "--data.split", file, cwd=divided_by_keras)
+
+
+def test_a_run_does_not_go_on_with_what_it_knows_held_out(divided_by_keras: Path, tmp_path: Path) -> None:
+    shutil.copytree(divided_by_keras, tmp_path / "copy")
+    folder = tmp_path / "copy"
+    file, before = other_division(folder, "resumed.csv"), (folder / "run/split.csv").read_text()
+    message = fails(*RESUME, "--data.split", file, "--phases+", "{name: more, epochs: 1, lr: 1.0e-3}", cwd=folder)
+    assert "data.split: the run was trained on 21 of the 21 images that would be held out now, as" in message
+    assert (folder / "run/split.csv").read_text() == before
+
+
 def test_a_part_of_the_images_of_the_run_is_not_divided_anew(divided_by_keras: Path, moved: Path) -> None:
     (moved / "red/07.png").unlink()
     message = fails(*words("test", divided_by_keras, moved), cwd=moved.parent)

@@ -19,7 +19,7 @@ class RandomRotation(Geometric):
             Positive angles turn counter-clockwise.
         fill_mode: reflect, constant, nearest or wrap; see ``Geometric``.
         interpolation: bilinear or nearest.
-        fill_value: of ``constant``, in [0, 255].
+        fill_value: of ``constant``, any number; pixels are in [0, 255].
 
     Raises:
         InputError: an argument is outside its range.

@@ -18,7 +18,7 @@ class RandomZoom(Geometric):
         width_factor: the same for the width; None takes the height's draw and keeps the aspect ratio.
         fill_mode: reflect, constant, nearest or wrap; see ``Geometric``.
         interpolation: bilinear or nearest.
-        fill_value: of ``constant``, in [0, 255].
+        fill_value: of ``constant``, any number; pixels are in [0, 255].
 
     Raises:
         InputError: an argument is outside its range.

@@ -37,7 +37,7 @@ def check_state(expected: Mapping[str, Any], state: Mapping[str, Any], what: str
         raise InputError(
             f"{what}: weights of another architecture{' or image size' if sizes else ''}? "
             f"{'; '.join(filter(None, problems))}. {f'{sizes} ' if sizes else ''}"
-            "Give weights of this backbone and width, or weights: none to train from scratch."
+            "Give weights of this backbone and width, or weights: none for random ones."
         )
 
 

@@ -218,9 +218,11 @@ class ImageFolderDataModule(LightningDataModule):
             check_trainable(self.samples, f"{self._source.description}, without images that cannot be decoded,")
         else:
             check_measurable(self.samples, self._measured(stage), self._source.description)
-        if stage != "predict":
-            lines = (f"{sample.split}: {sample.path} ({sample.label})" for sample in self.samples)
-            require_equal(f"{self._source.description}: images", lines)
+
+    def require_same_on_all_ranks(self) -> None:
+        """Raise InputError where another rank has found other images, or divides them otherwise; all must call it."""
+        lines = (f"{sample.split}: {sample.path} ({sample.label})" for sample in self.samples)
+        require_equal(f"{self._source.description}: images", lines)
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of train in the order of the epoch."""

@@ -46,7 +46,7 @@ def _first(backbone: str, attempts: list[Attempt]) -> tuple[Path, str]:
         f"weights: imagenet weights of {backbone} were found nowhere. Tried in this order:\n"
         + "\n".join(tried)
         + "\nGive a file you have, weights: path/to/file (.pth, .safetensors, .h5, .weights.h5, .keras); "
-        "weights: none trains from scratch."
+        "weights: none is random ones, which are trained by a phase with unfreeze_last: all."
     )
 
 
