@@ -80,7 +80,8 @@ def test_a_split_file_of_test_images_alone_is_enough_to_test(workplace: Path, tm
     rows = "".join(f"test,{name},{name.split('/')[0]}\n" for name in names)
     (tmp_path / "only.csv").write_text("split,path,label\n" + rows)
     words = ("--ckpt_path", workplace / "run/checkpoints/best.ckpt", "--data.root", workplace / "images")
-    done = run("test", *words, "--data.split", "only.csv", cwd=tmp_path)
+    with pytest.warns(UserWarning, match=r"the run was trained on \d+ of the 12 images that are measured"):
+        done = run("test", *words, "--data.split", "only.csv", cwd=tmp_path)
     assert f"test: the 12 images of split test of {workplace / 'images'}\n" in done.out
     assert "leaves split val empty" in fails("validate", *words, "--data.split", "only.csv", cwd=tmp_path)
 

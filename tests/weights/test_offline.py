@@ -42,7 +42,7 @@ def test_offline_users_do_not_wait(tmp_path: Path, blackhole: str) -> None:
         seconds, _, message = output.partition("\n")
         assert float(seconds) < LIMIT
         assert f"weights of {name} were found nowhere" in message
-        assert "weights: none trains from scratch" in message
+        assert "weights: none is random ones" in message
         assert "no answer within 4 s" in message or "timed out" in message
 
 
