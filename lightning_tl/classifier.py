@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_tl.augment import Augmentation, AugmentationPipeline, from_config
 from lightning_tl.backbone import Backbone
 from lightning_tl.batch_checks import BatchChecks
+from lightning_tl.best_checkpoint import kept_as_best
 from lightning_tl.compiled import CompiledBackbone
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.data.loader import attach_loader
@@ -29,7 +30,6 @@ from lightning_tl.precision import warn_if_emulated
 from lightning_tl.pretrained import load_backbone
 from lightning_tl.resuming import begins_inside_an_epoch
 from lightning_tl.same_run import check_classes, check_network, check_run
-from lightning_tl.saving import kept_as_best
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.step_graph import StepGraph
@@ -343,7 +343,6 @@ class TransferClassifier(Steps):
         """Fold anew where averages have just been put in the place of weights, or weights back in theirs."""
         if any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
             self.backbone.forget()
-            self._caches["val"].clear()  # features of the weights before
 
     on_validation_epoch_end = on_validation_epoch_start
 

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_tl import runfolder
 from lightning_tl.arguments import DEFAULT_ROOT, PROGRAM, TransferArguments, root_of_runs
+from lightning_tl.best_checkpoint import BestCheckpoint
 from lightning_tl.checkpoint import find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
@@ -30,7 +31,7 @@ from lightning_tl.predict.run import predict_paths
 from lightning_tl.progress import RunProgressBar, phase_table
 from lightning_tl.ranks import is_first_process
 from lightning_tl.runfiles import RunFiles
-from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO
+from lightning_tl.saving import LastCheckpoint, RunCheckpointIO
 from lightning_tl.split_of_run import require_held_out, warn_of_trained
 
 DEFAULT_SEED = 0
@@ -154,11 +155,12 @@ class TransferCLI(TransferArguments):
             self.checkpoint.require_classes(self.datamodule.class_names)
             if state := saved_state(self.checkpoint.path, self.phases.state_key):
                 self.phases.load_state_dict(state)  # which without a trainer only looks whether they are its phases
-            require_held_out(self.checkpoint, self.datamodule.samples)
         if not self.trainer.fast_dev_run and is_first_process():  # type: ignore[attr-defined]  # set at run time
             with runfolder.writing(self.run_folder):
                 runfolder.check_space(self.run_folder, self.model)
         self._tell_data("fit")
+        if self.checkpoint is not None:  # now that the first process has decoded the images
+            require_held_out(self.checkpoint, self.datamodule.samples)
 
     def before_validate(self) -> None:
         """Tell which images are measured."""

@@ -9,6 +9,7 @@ import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
+from lightning_tl.best_checkpoint import BestCheckpoint
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.collect import every_batch, predict_all
 from lightning_tl.data import ImageFolderDataModule, Sample
@@ -22,7 +23,6 @@ from lightning_tl.evaluate import (
 )
 from lightning_tl.pictures import remove_pictures, write_pictures
 from lightning_tl.runfolder import BEST
-from lightning_tl.saving import BestCheckpoint
 from lightning_tl.weights import sha256
 
 

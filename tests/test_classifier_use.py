@@ -19,7 +19,7 @@ from training import PHASES, Fit, make_data, make_model, make_trainer
 
 from lightning_tl import InputError, TransferClassifier, finish_fit
 from lightning_tl.augment import RandomFlip
-from lightning_tl.saving import BestCheckpoint
+from lightning_tl.best_checkpoint import BestCheckpoint
 
 ONE = [{**PHASES[0], "epochs": 1}]
 

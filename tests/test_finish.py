@@ -13,8 +13,9 @@ from torch import Tensor
 from training import PHASES, make_data, make_model, make_trainer
 
 from lightning_tl import InputError, finish_fit
+from lightning_tl.best_checkpoint import BestCheckpoint
 from lightning_tl.finish import finish_predict
-from lightning_tl.saving import BestCheckpoint, LastCheckpoint
+from lightning_tl.saving import LastCheckpoint
 
 
 class Spoil(Callback):

@@ -15,7 +15,8 @@ from lightning.pytorch.callbacks import Callback
 from training import EpochRecorder, Fit, make_data, make_model, make_trainer
 
 from lightning_tl import InputError
-from lightning_tl.saving import BestCheckpoint, LastCheckpoint, RunCheckpointIO, keep_previous
+from lightning_tl.best_checkpoint import BestCheckpoint
+from lightning_tl.saving import LastCheckpoint, RunCheckpointIO, keep_previous
 
 FULL_DISK = """
 import resource, signal, sys, torch
