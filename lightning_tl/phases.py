@@ -84,6 +84,7 @@ class PhasedFinetuning(Callback):
         check_trainer(trainer, self.phases)
         settle_rates(trainer, self.phases)
         self._trainer = trainer
+        _put_first(self, trainer)
         trainer.fit_loop.epoch_progress.reset()  # a trainer that has fitted before would begin where that ended
         self._set_epochs(trainer)
         self.recorder = Recorder()  # an earlier fit had its own
@@ -123,7 +124,7 @@ class PhasedFinetuning(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: dict[str, Tensor], batch_idx: int
     ) -> None:
-        """Start the clock where a run resumes in the middle of an epoch, whose start is not called again."""
+        """Start the clock where it stands: after a validation, whose checkpoints are no training, or a resume."""
         self.recorder.keep_running()
 
     def on_train_batch_end(
@@ -160,7 +161,6 @@ class PhasedFinetuning(Callback):
         if self._stopping.should_stop(trainer):  # the next phase begins with the next epoch; the run gets shorter
             self.plan.end_phase(self.index, trainer.current_epoch + 1)
             trainer.fit_loop.max_epochs = self.plan.epochs
-        self.recorder.start()
 
     def results(self) -> list[dict[str, Any]]:
         """One entry a phase that ran: name, epochs, last validation metrics, training images per second."""
@@ -261,6 +261,16 @@ class PhasedFinetuning(Callback):
         strategy.setup_optimizers(trainer)
         # A graph compiled for the old requires_grad may stay in use (pytorch#139476).
         torch.compiler.reset()
+
+
+def _put_first(callback: Callback, trainer: lightning.Trainer) -> None:
+    """Others, such as ``LearningRateMonitor``, are to see a phase's own optimizer from its first epoch on.
+
+    The list is another one, as Lightning is walking through the trainer's at this moment.
+    """
+    known: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    others = [each for each in known if each is not callback]
+    trainer.callbacks = [callback, *others]  # type: ignore[attr-defined]
 
 
 def results_from(checkpoint: Path) -> list[dict[str, Any]]:

@@ -1,13 +1,16 @@
 """The course of a phase: early stopping, schedules, and the weights that it hands on."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
-from training import PHASES, Fit, phased
+from lightning.pytorch.callbacks import Callback, Checkpoint, LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger
+from training import PHASES, Fit, make_data, make_model, make_trainer, phased
 
+from lightning_tl import PhasedFinetuning
 from lightning_tl.phase import Phase
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stopping import PhaseStopping
@@ -109,3 +112,27 @@ def test_a_plateau_is_judged_by_new_metrics_alone(fit: Fit) -> None:
     _, _, recorder = fit(phases, check_val_every_n_epoch=2)
     # Validated in epochs 2, 4, 6 and 8; the first one of a phase is its best so far, and the next is no better.
     assert [epoch["lr"] for epoch in recorder.epochs] == [*[1e-3] * 6, *[5e-4] * 2]
+
+
+def test_callbacks_listed_before_it_see_the_phase_of_the_epoch(images: Path, tmp_path: Path) -> None:
+    """As those of a config are: the command line puts its own last."""
+    monitor, data = LearningRateMonitor(logging_interval="epoch"), make_data(images)
+    trainer = make_trainer(tmp_path, callbacks=[monitor], logger=CSVLogger(tmp_path))
+    trainer.callbacks = sorted(trainer.callbacks, key=lambda each: isinstance(each, PhasedFinetuning))  # type: ignore[attr-defined]
+    assert trainer.callbacks[-1] is phased(trainer)  # type: ignore[attr-defined]
+    trainer.fit(make_model(data), data)
+    (rates,) = monitor.lrs.values()
+    assert rates == [1e-2, 1e-2, 1e-3, 1e-3]
+
+
+def test_the_clock_of_training_stands_while_checkpoints_are_written(fit: Fit) -> None:
+    stood: list[bool] = []
+
+    class Watch(Checkpoint):
+        def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            if not trainer.sanity_checking:
+                stood.append(phased(trainer).recorder._clock == 0)
+
+    _, trainer, _ = fit(callbacks=[Watch()], enable_checkpointing=True, val_check_interval=0.5)
+    assert stood == [True] * 12  # one after each of three batches
+    assert all(entry["images_per_second"] > 0 for entry in phased(trainer).results())

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import re
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from lightning_tl.caches import FOLDER_VARIABLE, default_folder
 from lightning_tl.errors import InputError
 from lightning_tl.files import replacing
 
@@ -36,19 +36,18 @@ def sha256(path: str | Path) -> str:
 
 
 def cache_dir() -> Path:
-    """Where we keep what we fetch: ``$XDG_CACHE_HOME/lightning-tl``, by default ``~/.cache/lightning-tl``.
+    """Where we keep what we fetch: ``weights`` in ``caches.default_folder()``.
 
     Raises:
-        InputError: there is neither.
+        InputError: there is none.
     """
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError as error:  # a user id that the system does not know, and no HOME
+    folder = default_folder()
+    if folder is None:
         raise InputError(
-            "weights: this user has no home folder, in which weights are looked for and kept. Set XDG_CACHE_HOME to a "
-            "folder, or give the path of a file."
-        ) from error
-    return Path(base) / "lightning-tl"
+            "weights: this user has no home folder, in which weights are looked for and kept. Set "
+            f"{FOLDER_VARIABLE} to a folder, or give the path of a file."
+        )
+    return folder / "weights"
 
 
 def verify(path: Path, official: str) -> None:

