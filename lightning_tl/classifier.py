@@ -15,7 +15,6 @@ from lightning_tl.backbone import Backbone
 from lightning_tl.batch_checks import BatchChecks
 from lightning_tl.best_checkpoint import kept_as_best
 from lightning_tl.compiled import CompiledBackbone
-from lightning_tl.data.dataset import PADDING
 from lightning_tl.data.loader import attach_loader
 from lightning_tl.data.module import ImageFolderDataModule, module_in_use
 from lightning_tl.data.plain import plain
@@ -184,6 +183,11 @@ class TransferClassifier(Steps):
         """Number of classes."""
         return len(self.class_names)
 
+    @property
+    def knows_labels(self) -> bool:
+        """Whether they are positions of classes; a subclass may have those of another kind."""
+        return type(self) is TransferClassifier
+
     def setup(self, stage: str) -> None:
         """See that the data's classes are the model's; where the CPU does the work, have it find its memory again.
 
@@ -299,45 +303,6 @@ class TransferClassifier(Steps):
         """What there is of what the phase's plateau would watch."""
         monitor = self.phase.scheduler_args.get("monitor", "val_loss")
         return None if self._trainer is None else self.trainer.callback_metrics.get(monitor)
-
-    def on_before_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
-        """Refuse batches of loaders that give something else, and look for padding while they are on the CPU.
-
-        Exporters and summaries of Lightning's send their example through here, too.
-        """
-        if self._trainer is None or isinstance(batch, Tensor):
-            return batch
-        numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
-        self._checks.check(batch, numbered)
-        if type(self) is TransferClassifier:  # a subclass may have labels of another kind
-            self._checks.require_classes(batch["label"], self.num_classes, known=not self.trainer.predicting)
-        self.padded = self.trainer.world_size > 1 and bool((batch["index"] == PADDING).any())
-        return batch
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Refuse images of another size; an epoch's metrics begin with its first batch."""
-        if batch_idx == 0:  # what a checkpoint of an epoch's end has brought is of an epoch that is over
-            self._metrics_of("train").reset()
-        self._checks.require_dict(batch)
-        self._checks.require_size(batch["image"], self.backbone.image_size)
-
-    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Warn of images of another size, as where a checkpoint is given other settings; refuse them in a fit."""
-        self._checks.require_dict(batch)
-        look = self._checks.require_size if self.trainer.state.fn == "fit" else self._checks.compare_size
-        look(batch["image"], self.backbone.image_size)
-
-    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
-
-    def on_after_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
-        """Augment training batches on the device; each sample has draws of its own."""
-        if self._compiler_ctx is not None:  # compiled steps cannot look at what has changed; others do so themselves
-            self.backbone.fold()
-            mark_up_to_date(True)
-        if self._trainer is not None and self.trainer.training and not isinstance(batch, Tensor):
-            images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
-            return {**batch, "image": images}
-        return batch
 
     def on_validation_epoch_start(self) -> None:
         """Fold anew where averages have just been put in the place of weights, or weights back in theirs."""

@@ -1,4 +1,4 @@
-"""What a classifier does with a batch: loss, metrics and predictions, exact on any number of ranks."""
+"""What a classifier does with a batch, exact on any number of ranks: check, augment, loss, metrics and predictions."""
 
 from abc import abstractmethod
 from typing import Any, cast
@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_tl import draws, step_graph
+from lightning_tl.augment import AugmentationPipeline
 from lightning_tl.backbone import Backbone
+from lightning_tl.batch_checks import BatchChecks
 from lightning_tl.data.dataset import PADDING
 from lightning_tl.head import Dropout, weighted_loss
+from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.ranks import gather, sum_over_ranks
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.step_graph import StepGraph
@@ -27,24 +30,39 @@ class Steps(lightning.LightningModule):
 
     Attributes:
         backbone: from images to features.
+        augment: of training images, on their device.
         dropout: before the head.
         head: from features to logits.
         class_weights: of the training loss, (classes,).
         label_smoothing: share of the target spread over all classes, in [0, 1).
         metrics: ``StageMetrics`` of each stage, underscored.
-        seed: of dropout.
+        seed: of augmentation and dropout.
+        cache_features: whether features are kept from epoch to epoch, by the numbers of their images.
         padded: whether the batch at hand may have padding; known before it is on its device, which need not be asked.
     """
 
     backbone: Backbone
+    augment: AugmentationPipeline
     dropout: Dropout
     head: nn.Linear
     class_weights: Tensor
     label_smoothing: float
     metrics: nn.ModuleDict
     seed: int
+    cache_features: bool
     padded = True
     _step_graph: StepGraph
+    _checks: BatchChecks
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    @abstractmethod
+    def knows_labels(self) -> bool:
+        """Whether labels are positions of classes, and nothing that a subclass has made of them."""
 
     def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Logits, (batch, classes), of features (batch, num_features); ``uniforms`` as in ``Dropout``."""
@@ -100,6 +118,45 @@ class Steps(lightning.LightningModule):
 
     def _metrics_of(self, stage: str) -> StageMetrics:
         return cast(StageMetrics, self.metrics[f"{stage}_"])
+
+    def on_before_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
+        """Refuse batches of loaders that give something else, and look for padding while they are on the CPU.
+
+        Exporters and summaries of Lightning's send their example through here, too.
+        """
+        if self._trainer is None or isinstance(batch, Tensor):
+            return batch
+        numbered = not self.trainer.evaluating or self.trainer.world_size > 1 or self.cache_features
+        self._checks.check(batch, numbered)
+        if self.knows_labels:
+            self._checks.require_classes(batch["label"], self.num_classes, known=not self.trainer.predicting)
+        self.padded = self.trainer.world_size > 1 and bool((batch["index"] == PADDING).any())
+        return batch
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Refuse images of another size; an epoch's metrics begin with its first batch."""
+        if batch_idx == 0:  # what a checkpoint of an epoch's end has brought is of an epoch that is over
+            self._metrics_of("train").reset()
+        self._checks.require_dict(batch)
+        self._checks.require_size(batch["image"], self.backbone.image_size)
+
+    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Warn of images of another size, as where a checkpoint is given other settings; refuse them in a fit."""
+        self._checks.require_dict(batch)
+        look = self._checks.require_size if self.trainer.state.fn == "fit" else self._checks.compare_size
+        look(batch["image"], self.backbone.image_size)
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+
+    def on_after_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
+        """Augment training batches on the device; each sample has draws of its own."""
+        if self._compiler_ctx is not None:  # compiled steps cannot look at what has changed; others do so themselves
+            self.backbone.fold()
+            mark_up_to_date(True)
+        if self._trainer is not None and self.trainer.training and not isinstance(batch, Tensor):
+            images = self.augment(batch["image"], batch["index"], self.seed, self.current_epoch)
+            return {**batch, "image": images}
+        return batch
 
     @abstractmethod
     def state_of_step(self) -> tuple[list[Any], list[Any]] | None:
