@@ -154,7 +154,7 @@ class Backbone(nn.Module):
     def pool(self, features: Tensor) -> Tensor:
         """Global average pooling (timm: the network's own pooling): (batch, num_features)."""
         if self.library == "torchvision":
-            return features.mean(dim=(2, 3))
+            return _mean(features)
         return self.net.forward_head(features, pre_logits=True)  # type: ignore[operator, no-any-return]
 
     def fold(self) -> list[Any]:
@@ -253,6 +253,16 @@ class Backbone(nn.Module):
     def _probe(self) -> Tensor:
         """Features of one black image."""
         return self(torch.zeros(1, 3, *self.image_size, device=self.divisor.device))  # type: ignore[no-any-return]
+
+
+def _mean(features: Tensor) -> Tensor:
+    """Over each channel; the gradient's channels are last in memory where those of ``features`` are.
+
+    Torch has them first, whatever the features', and what comes before in the backward pass then copies or strides.
+    """
+    if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
+        return features.permute(0, 2, 3, 1).mean(dim=(1, 2))
+    return features.mean(dim=(2, 3))
 
 
 def _check_batch(images: Tensor) -> None:

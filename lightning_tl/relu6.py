@@ -24,8 +24,13 @@ class InnerReLU6(nn.ReLU6):
     inside = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """As ``nn.ReLU6``, or nothing where the convolution before has done it."""
-        return input if self.inside and not plainly() else super().forward(input)
+        """As ``nn.ReLU6``, or nothing where the convolution before has done it.
+
+        Not in place where a gradient is to pass, for which torch would copy what was there.
+        """
+        if self.inside and not plainly():
+            return input
+        return F.relu6(input) if torch.is_grad_enabled() and input.requires_grad else super().forward(input)
 
 
 def conv2d_relu6(

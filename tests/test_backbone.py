@@ -283,3 +283,17 @@ def test_pixels_are_scaled_as_timm_tells(name: str) -> None:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (cfg.mean, cfg.std))
     scaled = Backbone(f"timm/{name}", "torch", SIZE).scale(pixels)
     torch.testing.assert_close(scaled, (pixels / 255 - mean) / std, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_the_gradient_of_pooling_lies_in_memory_as_the_features_do(memory_format: torch.memory_format) -> None:
+    """Otherwise the backward pass of the last convolution begins with a copy of it all."""
+    backbone = Backbone("torchvision/mobilenet_v2", "torch", (32, 32))
+    features = torch.randn(2, 1280, 5, 5).to(memory_format=memory_format).requires_grad_()
+    gradients: list[torch.Tensor] = []
+    features.register_hook(gradients.append)
+    pooled = backbone.pool(features)
+    pooled.square().sum().backward()
+    assert torch.equal(pooled, features.detach().mean(dim=(2, 3)))
+    assert gradients[0].is_contiguous(memory_format=memory_format)
+    torch.testing.assert_close(gradients[0], (2 * pooled / 25)[:, :, None, None].expand(2, 1280, 5, 5))

@@ -146,3 +146,15 @@ def test_a_relu6_called_twice_keeps_its_work() -> None:
     assert type(net.act) is nn.ReLU6
     image = torch.randn(1, 3, 8, 8)
     torch.testing.assert_close(net(image), plain(image))
+
+
+def test_where_a_gradient_is_to_pass_it_is_not_in_place() -> None:
+    """Torch would copy what was there, which the backward pass needs."""
+    image = torch.linspace(-2, 8, 11).requires_grad_()
+    before = image * 1
+    after = InnerReLU6(inplace=True)(before)
+    assert after.data_ptr() != before.data_ptr()
+    after.sum().backward()
+    assert torch.equal(image.grad, ((image > 0) & (image < 6)).float())  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert InnerReLU6(inplace=True)(before).data_ptr() == before.data_ptr()
