@@ -24,7 +24,13 @@ BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 
 
 def draw(content: Mapping[str, Any], path: Path) -> None:
-    """Save the picture: a bar is the median over rounds, its whisker the range."""
+    """Save the ``picture`` as PNG."""
+    with replacing(path) as temporary:
+        picture(content).savefig(temporary, format="png", dpi=130)
+
+
+def picture(content: Mapping[str, Any]) -> matplotlib.figure.Figure:
+    """Panels of a report: a bar is the median over rounds, its whisker the range."""
     places = [place for place in PANELS if _rows(content, place)] or [next(iter(PANELS))]
     names = _names(content["rows"])
     columns = min(3, len(places))
@@ -38,16 +44,16 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
     for axes, place in zip(grid.flat, places, strict=False):
         _panel(axes, content, place, names)
     machine, settings = content["machine"], content["settings"]
+    starred = "; * in an earlier run there" if any(row.get("earlier") for row in content["rows"]) else ""
     figure.suptitle(
         f"Transfer learning with MobileNetV2, images per second: more is better\n{computes_on(machine)}, "
-        f"batches of {settings['batch_size']} images of {settings['image_size']} pixels",
+        f"batches of {settings['batch_size']} images of {settings['image_size']} pixels{starred}",
         fontsize=12,
     )
     handles, labels = grid.flat[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    return figure
 
 
 def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names: Sequence[str]) -> None:
@@ -73,6 +79,9 @@ def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names
             else f"{speed:.0f}{star}  ({ratio:.1f} x Keras)"
         )
         axes.text(max(row["rounds"]) + 0.02 * widest, height, label, va="center", fontsize=8, bbox=BEHIND, zorder=3)
+    measured = {_name(row) for row in _rows(content, place)}
+    for height in (height for height, name in enumerate(names) if name not in measured):
+        axes.text(0.01 * widest, height, "not measured", va="center", fontsize=8, color="#6b7280", style="italic")
     for precision, style in (("float32", "-"), ("mixed", "--")):
         top = _ceiling(content, place, precision)
         if top:

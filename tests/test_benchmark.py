@@ -20,7 +20,7 @@ from benchmarks.load import family_seconds
 from benchmarks.machine import describe_machine, has_bfloat16
 from benchmarks.meter import Meter, Request
 from benchmarks.pictures import draw_folder
-from benchmarks.plot import draw
+from benchmarks.plot import draw, picture
 from benchmarks.prepare import prepare
 from benchmarks.report import to_markdown
 from benchmarks.settings import Settings
@@ -105,6 +105,19 @@ def test_page_and_picture(content: dict[str, Any], tmp_path: Path) -> None:
     assert "They are stated for 2 cores" in page
     draw(content, tmp_path / "benchmark.png")
     assert (tmp_path / "benchmark.png").stat().st_size > 10_000
+
+
+def test_the_picture_tells_what_was_not_measured_and_what_is_of_an_earlier_run(content: dict[str, Any]) -> None:
+    def said(rows: list[dict[str, Any]]) -> list[str]:
+        figure = picture({**content, "rows": rows})
+        return [text.get_text() for panel in figure.axes for text in panel.texts] + [figure.get_suptitle()]
+
+    whole, first = said(content["rows"]), content["rows"][0]
+    assert "not measured" not in whole
+    assert "earlier run" not in whole[-1]
+    files = [{**row, "source": "files"} for row in content["rows"] if row is not first and row["phase"] == "head"]
+    assert said(content["rows"] + files).count("not measured") == 1
+    assert "* in an earlier run" in said([{**first, "earlier": True}])[-1]
 
 
 def test_the_readme_has_the_figures_of_the_report(content: dict[str, Any]) -> None:
