@@ -80,8 +80,16 @@ def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names
         )
         axes.text(max(row["rounds"]) + 0.02 * widest, height, label, va="center", fontsize=8, bbox=BEHIND, zorder=3)
     measured = {_name(row) for row in _rows(content, place)}
+    absent: dict[str, Any] = {
+        "va": "center",
+        "fontsize": 8,
+        "color": "#6b7280",
+        "style": "italic",
+        "bbox": BEHIND,
+        "zorder": 3,
+    }
     for height in (height for height, name in enumerate(names) if name not in measured):
-        axes.text(0.01 * widest, height, "not measured", va="center", fontsize=8, color="#6b7280", style="italic")
+        axes.text(0.01 * widest, height, "not measured", **absent)
     for precision, style in (("float32", "-"), ("mixed", "--")):
         top = _ceiling(content, place, precision)
         if top:

@@ -185,7 +185,10 @@ class TransferClassifier(Steps):
 
     @property
     def knows_labels(self) -> bool:
-        """Whether they are positions of classes; a subclass may have those of another kind."""
+        """Whether they are positions of classes, and checked; a subclass may have those of another kind.
+
+        One whose labels are positions too says so by a class attribute, ``knows_labels = True``.
+        """
         return type(self) is TransferClassifier
 
     def setup(self, stage: str) -> None:

@@ -32,7 +32,8 @@ from lightning_tl.trainer_checks import check_trainer
 class PhasedFinetuning(Callback):
     """Trains a ``TransferClassifier`` through a list of phases in one ``Trainer.fit``.
 
-    Phases own the number of epochs: leave ``Trainer(max_epochs=-1)``, or give their sum.
+    Phases own the number of epochs: leave ``Trainer(max_epochs=-1)``, or give their sum. In a fit it goes before the
+    trainer's other callbacks.
 
     Args:
         phases: Phases, or mappings with a Phase's arguments.
@@ -56,6 +57,7 @@ class PhasedFinetuning(Callback):
         stoppings = [PhaseStopping(phase) for phase in self.phases]  # bad arguments do not wait for their phase's turn
         self._stopping = stoppings[0]
         self._best = BestWeights(False)
+        self._clock = _StartsTheClock(self)
         self._trainer: lightning.Trainer | None = None
         self._given: int | None = None
         self._devices: int | None = None
@@ -84,7 +86,7 @@ class PhasedFinetuning(Callback):
         check_trainer(trainer, self.phases)
         settle_rates(trainer, self.phases)
         self._trainer = trainer
-        _put_first(self, trainer)
+        _put_around(trainer, self, self._clock)
         trainer.fit_loop.epoch_progress.reset()  # a trainer that has fitted before would begin where that ended
         self._set_epochs(trainer)
         self.recorder = Recorder()  # an earlier fit had its own
@@ -97,6 +99,7 @@ class PhasedFinetuning(Callback):
         """Let go of the trainer, which must not travel with the callback, and which had been told its own epochs."""
         if self._trainer is not None:
             trainer.fit_loop.max_epochs = self._given
+            trainer.callbacks = [each for each in trainer.callbacks if each is not self._clock]  # type: ignore[attr-defined]
         self._trainer = None
 
     def on_exception(
@@ -119,12 +122,11 @@ class PhasedFinetuning(Callback):
         self._change(trainer, pl_module)
         if self.check_ranks and trainer.current_epoch == self.plan.start(self.index):
             check_ranks_agree(trainer, pl_module)
-        self.recorder.start()
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: dict[str, Tensor], batch_idx: int
     ) -> None:
-        """Start the clock where it stands: after a validation, whose checkpoints are no training, or a resume."""
+        """Start the clock where a run resumes in the middle of an epoch, whose start is not called again."""
         self.recorder.keep_running()
 
     def on_train_batch_end(
@@ -263,14 +265,33 @@ class PhasedFinetuning(Callback):
         torch.compiler.reset()
 
 
-def _put_first(callback: Callback, trainer: lightning.Trainer) -> None:
+class _StartsTheClock(Callback):
+    """Last of a trainer's callbacks: where another has just written a checkpoint, that was no training.
+
+    What is written in the middle of an epoch, without a validation, is in its seconds.
+    """
+
+    def __init__(self, phases: PhasedFinetuning) -> None:
+        self._phases = phases
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """The epoch's images begin to be loaded."""
+        self._phases.recorder.start()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """So they do again."""
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._phases.recorder.start()
+
+
+def _put_around(trainer: lightning.Trainer, first: Callback, last: Callback) -> None:
     """Others, such as ``LearningRateMonitor``, are to see a phase's own optimizer from its first epoch on.
 
     The list is another one, as Lightning is walking through the trainer's at this moment.
     """
     known: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
-    others = [each for each in known if each is not callback]
-    trainer.callbacks = [callback, *others]  # type: ignore[attr-defined]
+    others = [each for each in known if each not in (first, last)]
+    trainer.callbacks = [first, *others, last]  # type: ignore[attr-defined]
 
 
 def results_from(checkpoint: Path) -> list[dict[str, Any]]:

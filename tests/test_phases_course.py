@@ -8,9 +8,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
-from training import PHASES, Fit, make_data, make_model, make_trainer, phased
+from training import PHASES, SMALL, Fit, make_data, make_model, make_trainer, phased
 
-from lightning_tl import PhasedFinetuning
+from lightning_tl import PhasedFinetuning, TransferClassifier
 from lightning_tl.phase import Phase
 from lightning_tl.schedule import build_scheduler
 from lightning_tl.stopping import PhaseStopping
@@ -125,14 +125,36 @@ def test_callbacks_listed_before_it_see_the_phase_of_the_epoch(images: Path, tmp
     assert rates == [1e-2, 1e-2, 1e-3, 1e-3]
 
 
-def test_the_clock_of_training_stands_while_checkpoints_are_written(fit: Fit) -> None:
+def test_the_clock_of_training_stands_while_checkpoints_are_written_and_runs_while_images_are_loaded(
+    images: Path, tmp_path: Path
+) -> None:
     stood: list[bool] = []
+    ran: list[bool] = []
 
     class Watch(Checkpoint):
+        def _look(self, trainer: lightning.Trainer) -> None:
+            stood.append(phased(trainer).recorder._clock == 0)
+
+        def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            self._look(trainer)
+
         def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
             if not trainer.sanity_checking:
-                stood.append(phased(trainer).recorder._clock == 0)
+                self._look(trainer)
 
-    _, trainer, _ = fit(callbacks=[Watch()], enable_checkpointing=True, val_check_interval=0.5)
-    assert stood == [True] * 12  # one after each of three batches
+    class Model(TransferClassifier):
+        def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            if self.trainer.training:
+                ran.append(phased(self.trainer).recorder._clock > 0)
+            return super().on_before_batch_transfer(batch, dataloader_idx)
+
+    data = make_data(images)
+    watch = {"callbacks": [Watch()], "enable_checkpointing": True}
+    trainer = make_trainer(tmp_path, val_check_interval=0.5, **watch)
+    before = list(trainer.callbacks)  # type: ignore[attr-defined]
+    model = Model(data.class_names, backbone=SMALL, weights="none", image_size=32)
+    trainer.fit(model, data)
+    assert stood == [True] * 16  # at the start of each epoch, and after each of its three batches
+    assert ran == [True] * 12
     assert all(entry["images_per_second"] > 0 for entry in phased(trainer).results())
+    assert trainer.callbacks == before  # type: ignore[attr-defined]
