@@ -21,6 +21,8 @@ PANELS = {
 }
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
 """Of a figure's text, so that a ceiling's line does not strike it through."""
+LABEL: dict[str, Any] = {"va": "center", "fontsize": 8, "bbox": BEHIND, "zorder": 3}
+"""Of what is said beside a bar, or in the place of one."""
 
 
 def draw(content: Mapping[str, Any], path: Path) -> None:
@@ -78,18 +80,10 @@ def _panel(axes: Axes, content: Mapping[str, Any], place: tuple[str, str], names
             if ratio is None or row["family"] == "keras"
             else f"{speed:.0f}{star}  ({ratio:.1f} x Keras)"
         )
-        axes.text(max(row["rounds"]) + 0.02 * widest, height, label, va="center", fontsize=8, bbox=BEHIND, zorder=3)
+        axes.text(max(row["rounds"]) + 0.02 * widest, height, label, **LABEL)
     measured = {_name(row) for row in _rows(content, place)}
-    absent: dict[str, Any] = {
-        "va": "center",
-        "fontsize": 8,
-        "color": "#6b7280",
-        "style": "italic",
-        "bbox": BEHIND,
-        "zorder": 3,
-    }
     for height in (height for height, name in enumerate(names) if name not in measured):
-        axes.text(0.01 * widest, height, "not measured", **absent)
+        axes.text(0.01 * widest, height, "not measured", color="#6b7280", style="italic", **LABEL)
     for precision, style in (("float32", "-"), ("mixed", "--")):
         top = _ceiling(content, place, precision)
         if top:

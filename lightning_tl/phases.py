@@ -142,7 +142,7 @@ class PhasedFinetuning(Callback):
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop the clock of training."""
-        if not trainer.sanity_checking and trainer.state.fn == "fit":
+        if _validates_a_fit(trainer):
             self.recorder.pause()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -154,7 +154,7 @@ class PhasedFinetuning(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Note the metrics, keep the best weights, and end the phase where its early stopping says so."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if not _validates_a_fit(trainer):
             return
         assert isinstance(pl_module, TransferClassifier)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
@@ -280,8 +280,13 @@ class _StartsTheClock(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """So they do again."""
-        if not trainer.sanity_checking and trainer.state.fn == "fit":
+        if _validates_a_fit(trainer):
             self._phases.recorder.start()
+
+
+def _validates_a_fit(trainer: lightning.Trainer) -> bool:
+    """Whether a validation belongs to a fit, and is not the check before it."""
+    return not trainer.sanity_checking and trainer.state.fn == "fit"
 
 
 def _put_around(trainer: lightning.Trainer, first: Callback, last: Callback) -> None:

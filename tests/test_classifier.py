@@ -178,6 +178,16 @@ def test_a_subclass_may_have_labels_of_another_kind(tmp_path: Path) -> None:
     assert trainer.global_step > 0
 
 
+def test_a_subclass_may_have_its_labels_checked(tmp_path: Path) -> None:
+    class Hard(Soft):
+        knows_labels = True
+
+    sample = {"image": torch.zeros(3, 32, 32, dtype=torch.uint8), "label": torch.tensor([0.5, 0.5]), "index": 0}
+    loader: DataLoader[Any] = DataLoader([sample] * 8, batch_size=4)  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"^label: positions of classes"):
+        make_trainer(tmp_path).fit(Hard(["a", "b"], SMALL, weights="none", image_size=32), loader, loader)
+
+
 def test_images_of_another_size_are_evaluated_with_one_warning(tmp_path: Path) -> None:
     data = make_data(draw_images(tmp_path / "images"), batch_size=2)
     model, trainer = make_model(data, image_size=(48, 32)), make_trainer(tmp_path)
