@@ -15,7 +15,7 @@ BESIDE = tuple(block for block in BLOCKS if block not in TABLES)
 """Those of them that are joined framework by framework: all rows of one, in one precision, are of the same run."""
 NEEDED = ("machine", "versions", "settings", "weights", "load", "refused", "left_out", *TABLES)
 """What every report has."""
-FOR_ACCURACY = ("accuracy", "epochs")
+FOR_ACCURACY = ("accuracy", "epochs", "anew")
 """Settings that the time to an accuracy alone depends on; they may change where that is measured anew."""
 
 
@@ -96,7 +96,11 @@ def _earlier_load(old: Content, anew: bool) -> dict[str, list[float]]:
 
 def _tables(new: Content, old: Content) -> dict[str, Any]:
     """What is joined row by row: figures, verdicts, and what was refused or left out."""
-    joined = {block: _joined(new.get(block, []), old.get(block, [])) for block in TABLES}
+    joined = {
+        # Verdicts on the timed steps are of the rows: where these stay the report's own, so do those.
+        block: _joined(new.get(block, []), old.get(block, []), bool(new["rows"]) or block != "agreement")
+        for block in TABLES
+    }
     if not new["rows"]:  # what is measured are parts beside the rows, which stay the report's own
         joined["rows"] = list(old["rows"])
     for block in ("rows", "validation"):
@@ -130,14 +134,14 @@ def _again(item: Content, new: Content) -> bool:
     return bool(new.get("time_to_accuracy" if measure == "accuracy" else measure))
 
 
-def _joined(new: Sequence[Content], old: Sequence[Content]) -> list[dict[str, Any]]:
-    """All of ``new``, after the rows of ``old`` that have no counterpart there, marked where there are new ones."""
+def _joined(new: Sequence[Content], old: Sequence[Content], marked: bool) -> list[dict[str, Any]]:
+    """All of ``new``, after the rows of ``old`` without a counterpart; those are marked where there are new ones."""
 
     def place(row: Content) -> tuple[Any, ...]:
         return tuple(row.get(name) for name in ("framework", "precision", "phase", "source", "kind", "reference"))
 
     measured = {place(row) for row in new}
-    mark = {"earlier": True} if new else {}
+    mark = {"earlier": True} if new and marked else {}
     return [*({**row, **mark} for row in old if place(row) not in measured), *map(dict, new)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from benchmarks.alive import alive
 from benchmarks.frameworks import Framework, Precision
 from benchmarks.prepare import Ground
-from benchmarks.rounds import Sample, middle, ratios
+from benchmarks.rounds import Sample, middle, ratios, spread
 from benchmarks.settings import PHASES
 
 
@@ -22,6 +22,7 @@ class Means(NamedTuple):
         needs: options without which it cannot be on.
         precision: in which it is measured.
         on: accelerators on which it is anything.
+        phases: in which it is so.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Means(NamedTuple):
     needs: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
     precision: Precision = "float32"
     on: tuple[str, ...] = ("cpu",)
+    phases: tuple[str, ...] = PHASES
 
 
 NO_AUGMENTATION = {"augment": ()}
@@ -59,7 +61,7 @@ MEANS = (
         on=("gpu",),
     ),
     Means("bias and ReLU6 of a frozen convolution in one pass", "resident", {"separate_passes": True}, on=("gpu",)),
-    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}),
+    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}, phases=("finetune",)),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}, on=EVERYWHERE),
     Means(
         "without a graph: frozen blocks in oneDNN's layout",
@@ -102,6 +104,7 @@ MEANS = (
         {**NO_AUGMENTATION, "cache_features": False},
         {**NO_AUGMENTATION, "cache_features": True},
         on=EVERYWHERE,
+        phases=("head",),  # the other one freezes too little
     ),
 )
 """Options of a constructor that the installed version does not have are left out."""
@@ -150,16 +153,18 @@ def _measured(ground: Ground, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     source = pairs[0].mean.source
     frameworks = {framework.key: framework for pair in pairs for framework in (pair.on, pair.off)}
     with alive(ground, list(frameworks.values())) as group:
-        samples = {phase: group.train(phase, source, ground.settings) for phase in PHASES}
+        phases = [phase for phase in PHASES if any(phase in pair.mean.phases for pair in pairs)]
+        samples = {phase: group.train(phase, source, ground.settings) for phase in phases}
     return [
         _row(mean, off, phase, found[off.key], found[on.key])
         for phase, found in samples.items()
         for mean, on, off in pairs
-        if on.key in found and off.key in found
+        if phase in mean.phases and on.key in found and off.key in found
     ]
 
 
 def _row(mean: Means, framework: Framework, phase: str, off: Sequence[Sample], on: Sequence[Sample]) -> dict[str, Any]:
+    gains = ratios(on, off)
     return {
         "means": mean.name,
         "switched_off_by": mean.off,
@@ -168,7 +173,8 @@ def _row(mean: Means, framework: Framework, phase: str, off: Sequence[Sample], o
         "source": mean.source,
         "images_per_second": middle(sample.speed for sample in on),
         "without": middle(sample.speed for sample in off),
-        "gain": middle(ratios(on, off)),
+        "gain": middle(gains),
+        "spread": spread(gains),
     }
 
 

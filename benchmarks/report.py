@@ -19,14 +19,16 @@ Written by `scripts/benchmark.py`; do not edit. One framework a process, all on 
 images, batches and threads, measured in turn round by round. Figures are medians over the rounds, spread is (largest -
 smallest) / median, ratios are taken round by round. The recipe's augmentation and everything that the framework does
 between two batches are inside. `resident`: decoded images in memory, as ready batches for lightning-tl and Keras; the
-loaders of plain-lightning and fastai take them one by one, and their processes augment them, as is usual there.
+loaders of plain-lightning and fastai take them one by one in processes of their own, where plain-lightning augments
+them; fastai does so with whole batches, as is usual there.
 `files`: JPEG files. In training lightning-tl has decoded and kept them before it is timed (its default; the table of
 its means has it without), and the others decode in every epoch; in prediction all do. Keras reads them on TensorFlow by
 `image_dataset_from_directory`, on torch and JAX as `keras_ref` does. It is in its defaults: channels last, compiled on
 TensorFlow and JAX, eager on torch, one step a call; plain-lightning has channels first, torch's default. The ceiling is
 the bare network in torch: forward in head and predict, forward and the backward of the last 20 layers in finetune, with
 torch's own layers, channels last: what computes them better can come above it. `mixed` is bfloat16 arithmetic; it is
-compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32."""
+compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32. Peak memory is that of a
+process that has been through the measures before, with its loader's; the table of growth has fresh ones."""
 
 AGREEMENT = """Fast and wrong does not count: a framework whose losses disagree with the reference's is refused.
 *Shared draws*: the first steps of each phase, with order, augmentation, dropout and initial head from one definition
@@ -68,6 +70,8 @@ def _machine(content: Content) -> str:
         f"of {settings['steps']} steps after {settings['skip']}; images {content['weights']['images']}, weights "
         f"{content['weights']['weights']}.",
     ]
+    if "gpu" not in machine and settings.get("keras_pixels", "float32") != "uint8":
+        lines.append("Keras was given images in memory as float32, four times the bytes that it needs.")
     if not has_bfloat16(machine):
         which = "GPU" if "gpu" in machine else "processor"
         lines.append(f"This {which} has no bfloat16 arithmetic: mixed precision is emulated, and slow everywhere.")
@@ -153,8 +157,8 @@ def _speeds(rows: Sequence[Content]) -> str:
             "spread": f"{row['spread']:.1%}",
             "times fastest Keras": row["ratio_to_fastest_keras"],
             "of the ceiling": row["fraction_of_ceiling"],
-            "peak memory, MB": row["peak_memory_mb"],
-            **({"of the GPU, MB": row["peak_gpu_memory_mb"]} if "peak_gpu_memory_mb" in row else {}),
+            "peak memory, MiB": row["peak_memory_mb"],
+            **({"of the GPU, MiB": row["peak_gpu_memory_mb"]} if "peak_gpu_memory_mb" in row else {}),
         }
         for row in sorted(rows, key=lambda row: -row["images_per_second"])
     )
@@ -168,7 +172,10 @@ def _blocks(content: Content) -> list[str]:
             "(lightning-tl is imported as by its command)"
         ),
         "loading": "From files against from memory, in the same rounds",
-        "time_to_accuracy": "Time to an accuracy on held-out images, with validation and compilation (kept by torch)",
+        "time_to_accuracy": (
+            "Time to an accuracy on held-out images, with validation and compilation"
+            + (", each time in a new process" if content["settings"].get("anew") else " (kept by torch)")
+        ),
         "growth": "How speed and memory grow",
         "scaling": "One process and several",
         "means": "What each of lightning-tl's means is worth: speed with all of them over speed without it",

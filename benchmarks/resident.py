@@ -36,7 +36,7 @@ def find_classes(root: Path) -> list[str]:
     Raises:
         ValueError: fewer than two.
     """
-    names = sorted(path.name for path in root.iterdir() if path.is_dir())
+    names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     if len(names) < 2:
         raise ValueError(f"--data: a folder with one folder of images a class is needed. Received: {root}.")
     return names

@@ -42,6 +42,7 @@ class Settings:
         seed: of data, weights, augmentation and dropout.
         accuracy: to be reached on the held-out images, as a fraction.
         epochs: of each phase, at most, to reach it.
+        anew: whether that is done by a new process each time; before it was written down, by one that had done it.
         accelerator: ``cpu``, or ``gpu`` for NVIDIA's, of which each process takes the first.
         keras_pixels: type of the images in memory that Keras is given; before it was written down, float32.
         budget: seconds after which nothing further is begun, for a quick run; 0 for no limit.
@@ -63,12 +64,14 @@ class Settings:
     seed: int = 0
     accuracy: float = 0.8
     epochs: int = 10
+    anew: bool = True
     accelerator: str = "cpu"
     keras_pixels: str = "uint8"
     budget: float = 0.0
 
     def __post_init__(self) -> None:
         low = [name for name in ("threads", "rounds", "steps", "batch_size") if getattr(self, name) < 1]
+        low += [name for name in ("skip", "warmup", "images", "val_images", "files") if getattr(self, name) < 0]
         if low or self.image_size < 32:
             raise ValueError(f"{', '.join(low) or 'image_size'}: too small. Received: {self}.")
         if self.accelerator not in ("cpu", "gpu"):

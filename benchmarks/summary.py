@@ -15,6 +15,7 @@ PLACES = (
     ("head", "files"),
     ("finetune", "files"),
     ("predict", "resident"),
+    ("predict", "files"),
 )
 FAMILIES = {"lightning-tl": "lightning-tl", "keras": "fastest Keras", "plain-lightning": "plain Lightning"}
 STAR = " *"
@@ -61,7 +62,9 @@ def _seconds(content: Mapping[str, Any]) -> list[str]:
         (
             "time_to_accuracy",
             "seconds",
-        ): "seconds of training and validation to an accuracy on held-out images of {target:g}",
+        ): "seconds of training and validation"
+        + (", compilation included," if content["settings"].get("anew") else "")
+        + " to an accuracy on held-out images of {target:g}",
     }
     said = []
     for (block, name), words in what.items():

@@ -7,11 +7,13 @@ that it has been through in benchmark.partial.json there, which --merge takes.
     python scripts/benchmark.py --quick      # a look in five minutes, at runs/benchmark
     python scripts/benchmark.py --accelerator gpu   # on NVIDIA's, into docs/gpu
 
-The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments.
+The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments, or
+where nothing could be measured: the report that is there is then left as it is.
 """
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench import MEASURES, run  # noqa: E402
 from benchmarks.frameworks import FRAMEWORKS, quick, select  # noqa: E402
-from benchmarks.joining import NEEDED, merge, require_same_block  # noqa: E402
+from benchmarks.joining import BLOCKS, NEEDED, merge, require_same_block  # noqa: E402
 from benchmarks.machine import describe_machine, has_bfloat16, require_same_machine, versions  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.prepare import prepare  # noqa: E402
@@ -37,11 +39,14 @@ NUMBERS = ("rounds", "steps", "skip", "warmup", "batch_size", "image_size", "thr
 """Settings that the command line changes one by one."""
 PAGES = ("README.md", "docs/speed.md")
 """Have tables of reports, each between two markers."""
+PARTIAL = "benchmark.partial.json"
+"""What a run that was ended has measured, beside where its report was to be."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Measure and write; the exit code."""
     options = _parser().parse_args(args)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is temporary is removed
     of_machine = "docs/gpu" if options.accelerator == "gpu" else "docs"
     options.output = options.output or ROOT / ("runs/benchmark" if options.quick else of_machine)
     try:
@@ -50,6 +55,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"benchmark: error: {error}", file=sys.stderr)
         return 2
     write(content, options.output)
+    (options.output / PARTIAL).unlink(missing_ok=True)
     for item in content["refused"]:
         print(f"refused: {item['framework']}: {item['reason']}", file=sys.stderr)
     return 1 if content["refused"] else 0
@@ -71,7 +77,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         require_same_machine({"machine": machine}, old)
         require_same_block("settings", {"settings": asdict(settings)}, old, accuracy)
         require_same_block("versions", {"versions": versions()}, old, accuracy)
-    unfinished = options.output / "benchmark.partial.json"
+    if options.output.exists() and not options.output.is_dir():
+        raise ValueError(f"--output: a folder is needed. Received: {options.output}.")
+    unfinished = options.output / PARTIAL
 
     def keep(content: dict[str, Any]) -> None:
         lent = merge(content, old, accuracy) if old else content  # the old may be the very file that is written
@@ -82,8 +90,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if old:
             require_same_block("weights", {"weights": ground.sources}, old, accuracy)
         content = run(ground, frameworks, options.measures, keep)
+    if not any(content.get(block) for block in ("rows", *BLOCKS)):
+        reasons = [f"{item.get('framework') or item['measure']}: {item['reason']}" for item in content["left_out"]]
+        reasons += [f"{item['framework']}: {item['reason']}" for item in content["refused"]]
+        raise ValueError(
+            f"nothing was measured, and no report is written: {'; '.join(reasons) or 'nothing was asked'}."
+        )
     content = merge(content, old, accuracy) if old else content
-    unfinished.unlink(missing_ok=True)
     return content
 
 

@@ -111,7 +111,7 @@ def test_the_page_names_the_gpu_and_its_memory() -> None:
     rows = make_rows("head", "resident", {ours.key: [_sample(35.0)], keras.key: [_sample(10.0)]}, [ours, keras], {})
     page = to_markdown(_content(rows, {**describe_machine(2), "gpu": describe([H100, H100], None)}))
     assert "On one NVIDIA H100 80GB HBM3 (81559 MB, driver 580.159.04; 2 in the machine)" in page
-    assert "| of the GPU, MB |" in page
+    assert "| of the GPU, MiB |" in page
     assert "| 700 |" in page
     assert "stated for 2 cores" not in page
     assert "GPU" not in to_markdown(
