@@ -1,5 +1,6 @@
 """One stretch of training: what is trainable, which optimizer, for how long."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -48,7 +49,7 @@ class Phase:
         named = isinstance(self.name, str) and bool(self.name) and "/" not in self.name
         _check(named, "name", "a name without slash (a number in quotes)", self.name)
         _check(whole(self.epochs, 1), "epochs", "at least 1 epoch", self.epochs)
-        _check(number(self.lr) and self.lr > 0, "lr", "a learning rate above 0", self.lr)
+        _check(number(self.lr) and 0 < self.lr < math.inf, "lr", "a learning rate above 0", self.lr)
         layers = self.unfreeze_last
         _check(layers == "all" or whole(layers, 0), "unfreeze_last", "0 or more", layers)
         _check(
@@ -64,6 +65,8 @@ class Phase:
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
             _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
+        unused = bool(self.scheduler_args) and self.scheduler == "none"
+        _check(not unused, "scheduler_args", "a scheduler to take them (scheduler: cosine or plateau)", self.scheduler)
         given = self.optimizer
         optimizer = given.get("class_path") if isinstance(given, Mapping) else given
         _check(optimizer == ADAM, "optimizer", f"{ADAM}, the only one that Keras has too,", optimizer)

@@ -9,6 +9,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from lightning_tl.checkpoint import CheckpointInfo, find_info
 from lightning_tl.classifier import TransferClassifier
+from lightning_tl.config_files import check_config_files
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.options import DIVISION
 from lightning_tl.errors import InputError
@@ -155,6 +156,7 @@ class TransferArguments(LightningCLI):
         """
         given = sys.argv[1:] if args is None else args
         words = given if isinstance(given, list) else []
+        check_config_files(words)
         check_lists_whole(words, LISTS)
         try:
             if isinstance(args, list):

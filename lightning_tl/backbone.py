@@ -19,6 +19,9 @@ from lightning_tl.keras_layers import same_widths, torch_modules
 from lightning_tl.network import KERAS_TIMM_MODELS, OTHER_BLOCKS, Convention, build_network, check_size, scaling
 from lightning_tl.plainly import as_folded, is_looked_into
 
+MANY_CHANNELS = 8
+"""See ``_breaks_channels_last``."""
+
 
 class Backbone(nn.Module):
     """A network that maps images to one feature vector each.
@@ -72,7 +75,8 @@ class Backbone(nn.Module):
         # timm's LeViT, EfficientFormer and others keep what they have made of attention biases in inference mode.
         self._with_caches = tuple(module for module in self.net.modules() if hasattr(module, "attention_bias_cache"))
         hold_statistics(self.net)
-        self.net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        last = channels_last and not any(map(_breaks_channels_last, self.net.modules()))
+        self.net.to(memory_format=torch.channels_last if last else torch.contiguous_format)
         divisor, offset = scaling(self.net, convention)
         self.register_buffer("divisor", divisor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
@@ -274,6 +278,17 @@ def _check_batch(images: Tensor) -> None:
     raise InputError(
         f"images: a batch of shape (batch, 3, height, width) is needed. Received: {tuple(images.shape)}; {advice}"
     )
+
+
+def _breaks_channels_last(module: nn.Module) -> bool:
+    """Whether it is a convolution whose gradient oneDNN (of torch 2.15) writes past its end, with channels last.
+
+    RepVGG's and FastViT's 1 x 1 ones with strides on images are; the process ends with "double free or corruption", or
+    later. With 48 channels or more they were right; where in between that ends was not looked for.
+    """
+    if not isinstance(module, nn.Conv2d) or module.in_channels >= MANY_CHANNELS:
+        return False
+    return module.kernel_size == (1, 1) and max(module.stride) > 1
 
 
 def _width(options: Mapping[str, Any]) -> float:

@@ -12,6 +12,8 @@ from lightning_tl.errors import InputError
 NORMALISED = 10.0
 """Above what normalisation makes of white (ImageNet's: 2.64), below the lightest pixel of a batch of photographs."""
 
+EVALUATES = {"val": "trainer.validate", "test": "trainer.test"}
+
 
 class BatchChecks:
     """Of one model; ``begin`` with each run."""
@@ -77,6 +79,14 @@ class BatchChecks:
             raise InputError(f"{allowed}{highest}; give TransferClassifier the class_names of all labels.")
         if known and lowest < 0:
             raise InputError(f"{allowed}{lowest}; images of no class have no place in training and evaluation.")
+
+    def require_one_loader(self, stage: str, loaders: int) -> None:
+        """Raise InputError where the metrics of ``stage`` would be those of the first of several loaders alone."""
+        if loaders > 1:
+            raise InputError(
+                f"{stage}: the model's step keeps the metrics of one loader. Received: {loaders} loaders; give them to "
+                f"a step of your own, which calls the model and logs, or to {EVALUATES[stage]} one after the other."
+            )
 
     def require_size(self, images: Tensor, size: tuple[int, int]) -> None:
         """Raise InputError for images of another size than checkpoints and exports will tell of."""

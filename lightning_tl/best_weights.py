@@ -3,7 +3,10 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+BACKBONE = "backbone."
+"""How names of its tensors begin."""
 
 
 class BestWeights:
@@ -18,17 +21,27 @@ class BestWeights:
         self._best: dict[str, Any] = {}
 
     def keep(self, module: nn.Module, loss: float) -> None:
-        """After a validation: copy what trains, on the CPU, if the loss is the lowest so far."""
+        """After a validation: copy what trains, on the CPU, if the loss is the lowest so far.
+
+        So do statistics, as of BatchNorm, in layers of a subclass; the backbone's never change.
+        """
         if self._wanted and loss < self._best.get("loss", float("inf")):
-            trained = {name: p.detach().cpu().clone() for name, p in module.named_parameters() if p.requires_grad}
-            self._best = {"loss": loss, "weights": trained}
+            parameters, saved = dict(module.named_parameters()), module.state_dict()
+            changing = {
+                name: value
+                for name, value in saved.items()
+                if isinstance(value, Tensor)
+                and (parameters[name].requires_grad if name in parameters else not name.startswith(BACKBONE))
+            }
+            kept = {name: value.detach().cpu().clone() for name, value in changing.items()}
+            self._best = {"loss": loss, "weights": kept}
 
     @torch.no_grad()
     def restore(self, module: nn.Module) -> bool:
         """Write them back; whether there are any."""
-        parameters = dict(module.named_parameters())
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for name, value in self._best.get("weights", {}).items():
-            parameters[name].copy_(value)
+            tensors[name].copy_(value)
         return bool(self._best)
 
     def state_dict(self) -> dict[str, Any]:

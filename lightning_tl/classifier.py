@@ -109,8 +109,9 @@ class TransferClassifier(Steps):
     ) -> None:
         super().__init__()
         self._step_graph = StepGraph()
-        if len(class_names) < 2:
-            raise InputError(f"class_names: at least two classes are needed. Received: {list(class_names)}.")
+        if isinstance(class_names, str) or len(set(class_names)) < max(2, len(class_names)):
+            received = repr(class_names) if isinstance(class_names, str) else list(class_names)
+            raise InputError(f"class_names: at least two classes, each once, are needed. Received: {received}.")
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing}.")
         if not all(isinstance(name, str) for name in class_names):

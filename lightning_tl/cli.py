@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -61,6 +62,11 @@ class TransferCLI(TransferArguments):
         root = root_of_runs(trainer)
         self._given = root, settings.data.split
         if self.subcommand == "fit" and not settings.phases:
+            if settings.ckpt_path is not None:
+                raise InputError(
+                    "phases: none given. A run goes on by its own config: lightning-tl fit --config RUN/config.yaml "
+                    "--ckpt_path RUN/checkpoints/last.ckpt."
+                )
             make_phases([])
         if self.subcommand == "fit" and settings.ckpt_path is not None:
             self.checkpoint = find_info(settings.ckpt_path, root)
@@ -120,7 +126,12 @@ class TransferCLI(TransferArguments):
         wanted = kwargs.get("enable_progress_bar", config.enable_progress_bar)
         if wanted is not False and not _has_bar(config.callbacks):
             extra.append(RunProgressBar())
-        return self._instantiate_trainer({**config, **kwargs}, extra)
+        try:
+            return self._instantiate_trainer({**config, **kwargs}, extra)
+        except InputError:
+            raise
+        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:  # what Trainer says of arguments
+            raise InputError(f"trainer: {error}") from error
 
     def _config_text(self, settings: Any) -> str:
         """Contents of config.yaml, with paths as they were given: a resumed run, too, can be moved with its images."""
@@ -130,7 +141,8 @@ class TransferCLI(TransferArguments):
         if not Path(root).is_absolute() and self.run_folder.is_relative_to(Path.cwd()):
             kept.trainer.default_root_dir = str(self.run_folder.relative_to(Path.cwd()))
         text: str = self._parser(self.subcommand).dump(kept, skip_none=False)
-        return text
+        # None there would undo a --ckpt_path that is given before --config.
+        return "".join(line for line in text.splitlines(keepends=True) if line != "ckpt_path: null\n")
 
     def _run_subcommand(self, subcommand: str) -> None:
         """As Lightning does. Raises KeyboardInterrupt after Ctrl-C, which its trainer makes an exit with status 1."""

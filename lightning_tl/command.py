@@ -4,6 +4,7 @@ import difflib
 import gc
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ All commands: lightning-tl --help
 
 
 HELP = ("-h", "--help")
-ENDED_BY_SIGPIPE = 128 + 13  # as shells tell of a process that a signal has ended
+ENDED_BY_SIGINT, ENDED_BY_SIGPIPE = 128 + 2, 128 + 13  # as shells tell of a process that a signal has ended
 
 
 def program() -> NoReturn:
@@ -59,9 +60,13 @@ def program() -> NoReturn:
     try:
         status = main(load=import_for_good)
         sys.stdout.flush()
+    except KeyboardInterrupt:  # a second one, while all is being put away after the first
+        status = ENDED_BY_SIGINT
     except BrokenPipeError:  # whoever read has left, as ``head`` does; Python would write to it again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ENDED_BY_SIGPIPE)
+    if status == ENDED_BY_SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if asked and status == 0:
         os._exit(status)
     sys.exit(status)
@@ -106,7 +111,7 @@ def _run(module: str, args: Sequence[str] | None, load: Callable[[str], ModuleTy
         return 2
     except KeyboardInterrupt as ended:
         print(f"lightning-tl: {printable(str(ended)) or 'interrupted'}", file=sys.stderr)
-        return 128 + 2
+        return ENDED_BY_SIGINT
     except Exception as error:
         if os.environ.get(TRACEBACK, "0") != "0":
             traceback.print_exc()

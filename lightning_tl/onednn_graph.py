@@ -41,8 +41,8 @@ def offered(x: Tensor, weight: Tensor) -> bool:
 def makers(chain: Sequence[nn.Module]) -> Iterator[Callable[[Tensor], tuple[Graph, Tensor]]]:
     """Ways to make a graph of ``chain`` for images like those given, with what it gives for these; the best first.
 
-    There are none where there are not several convolutions that one graph can join. Each raises RuntimeError,
-    TypeError, ValueError or AttributeError where TorchScript or oneDNN lacks something.
+    There are none where there are not several convolutions that one graph can join. Each raises one
+    error or another where TorchScript or oneDNN lacks something: from C++ an IndexError, too.
     """
     if sum(is_folded(module) for outer in chain for module in outer.modules()) < 2:
         return

@@ -58,9 +58,19 @@ class Phase:
     scale_lr: Literal["none", "linear", "sqrt"] = "none"
 
     def __post_init__(self) -> None:
-        _check(bool(self.name) and "/" not in self.name, "name", "a name without slash", self.name)
-        _check(isinstance(self.epochs, int) and self.epochs >= 1, "epochs", "at least 1 epoch", self.epochs)
-        _check(isinstance(self.lr, (int, float)) and self.lr > 0, "lr", "a learning rate above 0", self.lr)
+        _check(
+            bool(self.name) and isinstance(self.name, str) and "/" not in self.name,
+            "name",
+            "a name without slash",
+            self.name,
+        )
+        _check(
+            isinstance(self.epochs, int) and is_number(self.epochs) and self.epochs >= 1,
+            "epochs",
+            "at least 1 epoch",
+            self.epochs,
+        )
+        _check(is_number(self.lr) and 0 < self.lr < math.inf, "lr", "a learning rate above 0", self.lr)
         layers = self.unfreeze_last
         _check(layers == "all" or (isinstance(layers, int) and layers >= 0), "unfreeze_last", "0 or more", layers)
         _check(
@@ -76,6 +86,8 @@ class Phase:
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
             _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
+        unused = bool(self.scheduler_args) and self.scheduler == "none"
+        _check(not unused, "scheduler_args", "a scheduler to take them (scheduler: cosine or plateau)", self.scheduler)
         plainly = {"lr": float(self.lr), "optimizer": self.optimizer, "scheduler_args": self.scheduler_args or {}}
         for argument, value in (plainly | {"early_stopping": self.early_stopping}).items():
             object.__setattr__(self, argument, plain(value))  # checkpoints hold them, and what is built from them

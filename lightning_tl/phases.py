@@ -4,6 +4,7 @@ It is a plain ``Callback`` because Lightning's ``BaseFinetuning`` adds parameter
 frozen BatchNorm normalising with batch statistics, and under DDP unfreezes tensors that are then never reduced.
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from lightning_tl.plan import Plan
 from lightning_tl.ranks import check_ranks_agree
 from lightning_tl.recorder import Recorder
 from lightning_tl.resuming import begins_inside_an_epoch, skips_the_start_of_an_epoch
-from lightning_tl.stopping import PhaseStopping
+from lightning_tl.stopping import PhaseStopping, check_monitors
 from lightning_tl.trainer_checks import check_trainer
 
 
@@ -61,6 +62,7 @@ class PhasedFinetuning(Callback):
         self._trainer: lightning.Trainer | None = None
         self._given: int | None = None
         self._devices: int | None = None
+        self._monitors_checked = False
 
     @property
     def phase(self) -> Phase:
@@ -90,6 +92,7 @@ class PhasedFinetuning(Callback):
         trainer.fit_loop.epoch_progress.reset()  # a trainer that has fitted before would begin where that ended
         self._set_epochs(trainer)
         self.recorder = Recorder()  # an earlier fit had its own
+        self._monitors_checked = False
         for phase in reversed(self.phases):
             pl_module.set_phase(phase)
             pl_module.configure_optimizers()
@@ -160,6 +163,9 @@ class PhasedFinetuning(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
         self.recorder.note(**metrics)
         self._best.keep(pl_module, metrics.get("val_loss", float("inf")))
+        if not self._monitors_checked:  # all at the first validation: a wrong name is not to show after hours
+            self._monitors_checked = True
+            check_monitors(self.phases, trainer.callback_metrics)
         if self._stopping.should_stop(trainer):  # the next phase begins with the next epoch; the run gets shorter
             self.plan.end_phase(self.index, trainer.current_epoch + 1)
             trainer.fit_loop.max_epochs = self.plan.epochs
@@ -180,12 +186,27 @@ class PhasedFinetuning(Callback):
             "best": self._best.state_dict(),
         }
 
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to go on where no phases have been: rate and optimizer would be that training's, without a word.
+
+        Raises:
+            InputError: the checkpoint has no phases in it.
+        """
+        if trainer.state.fn == "fit" and self.state_key not in checkpoint["callbacks"]:
+            raise InputError(
+                f"ckpt_path: the checkpoint was written by a training without {self.state_key}, whose optimizer and "
+                "epochs are those of none of these phases. Take its weights, "
+                "TransferClassifier.load_from_checkpoint(...), and begin a fit without ckpt_path."
+            )
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue in the checkpoint's phase. Lightning calls this before it wraps the module for its devices.
 
         Raises:
-            InputError: the checkpoint's phases up to the current one are not ours, or its optimizer and scheduler are
-                of other settings than the current one's.
+            InputError: the checkpoint's phases up to the current one are not ours, its optimizer and scheduler are of
+                other settings than the current one's, or the next is to start from best weights that were not kept.
         """
         index = int(state_dict["index"])
         theirs = [phase["name"] for phase in state_dict["phases"][: index + 1]]
@@ -196,6 +217,7 @@ class PhasedFinetuning(Callback):
                 "Resume with the run's own phases."
             )
         self.phases[index].check_continues(state_dict["phases"][index])
+        self._check_best_kept(index, state_dict)
         trainer = self._trainer
         if trainer is None or not isinstance(trainer.lightning_module, TransferClassifier):
             return
@@ -211,6 +233,17 @@ class PhasedFinetuning(Callback):
         if end < planned and self._stopping.stops:  # by its own config, whatever ours has made of its epochs
             self.plan.end_phase(index, end)
         self._end_not_before(trainer, self.plan.start(index) + int(state_dict["history"][index]["epochs"]))
+
+    def _check_best_kept(self, index: int, state: dict[str, Any]) -> None:
+        """See that the next phase can start from the best weights of phase ``index``, if it is to."""
+        following = self.phases[index + 1 : index + 2]
+        validated = math.isfinite(state["history"][index].get("val_loss", math.nan))
+        if following and following[0].start_from == "best" and validated and not state["best"]:
+            raise InputError(
+                f"phases: {following[0].name}: start_from: best: the checkpoint has not kept the best weights of "
+                f"{self.phases[index].name}, as no phase was to start from them when it began. Resume with start_from: "
+                "last, or begin a fit with the weights of checkpoints/best.ckpt."
+            )
 
     def _end_not_before(self, trainer: lightning.Trainer, epoch: int) -> None:
         """The current phase has lasted until ``epoch`` already, however short it is to be now; the trainer follows."""

@@ -93,14 +93,18 @@ class Steps(lightning.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Batch:
         """``index``, ``label`` (-1 where unknown), float32 ``probabilities`` (batch, classes) and ``loss`` (batch,).
 
-        The loss is each image's part of the validation loss; NaN where the label is unknown. On several ranks
+        The loss is each image's part of the validation loss; NaN where the label is unknown, and where a subclass has
+        labels of another kind. On several ranks
         every rank returns the rows of all. Lightning wants ``dataloader_idx`` where there are two loaders, as after a
         fit with a test split.
         """
         logits = self(batch["image"]).float()
         label = batch["label"]
-        loss = F.cross_entropy(logits, label.clamp_min(0), reduction="none", label_smoothing=self.label_smoothing)
-        loss = loss.masked_fill(label < 0, torch.nan)
+        if label.ndim == 1 and not label.is_floating_point():
+            loss = F.cross_entropy(logits, label.clamp_min(0), reduction="none", label_smoothing=self.label_smoothing)
+            loss = loss.masked_fill(label < 0, torch.nan)
+        else:
+            loss = logits.new_full((len(logits),), torch.nan)
         rows = {"index": batch["index"], "label": label, "probabilities": logits.softmax(dim=1), "loss": loss}
         return {name: gather(self.trainer, value) for name, value in rows.items()}
 
@@ -224,6 +228,9 @@ class Steps(lightning.LightningModule):
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # bookkeeping has no place in a compiled step
     def _update(self, stage: str, logits: Tensor, labels: Tensor, loss: Tensor, keep: Tensor | None) -> None:
         """Add a batch to the epoch's metrics of ``stage``, and log them."""
+        if stage != "train" and self._trainer is not None:
+            loaders = self.trainer.num_val_batches if stage == "val" else self.trainer.num_test_batches
+            self._checks.require_one_loader(stage, len(loaders))
         if keep is not None and self.padded:
             logits, labels = logits[keep], labels[keep]
         self._metrics_of(stage).update(logits, labels, loss)

@@ -1,6 +1,6 @@
 """Early stopping of one phase, where Lightning's own callback would stop the run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -64,6 +64,24 @@ class PhaseStopping:
         return self._stopper is not None
 
 
+def check_monitors(phases: Sequence[Phase], logged: Collection[str]) -> None:
+    """See that what the phases' early stopping and plateau schedules go by is among what a validation has logged.
+
+    Raises:
+        InputError: it is not.
+    """
+    for phase in phases:
+        watching = {"early_stopping": phase.early_stopping}
+        watching |= {"scheduler_args": phase.scheduler_args} if phase.scheduler == "plateau" else {}
+        for argument, options in watching.items():
+            monitor = (options or {}).get("monitor", "val_loss")
+            if options is not None and monitor not in logged:
+                raise InputError(
+                    f"phases: {phase.name}: {argument}: nothing is logged as {monitor}. Logged: "
+                    f"{', '.join(sorted(logged))}."
+                )
+
+
 def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
     monitor = str(options.get("monitor", "val_loss"))
     try:
@@ -71,6 +89,8 @@ def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
             wanted = name in NUMBERS or (name in THRESHOLDS and value is not None)
             if wanted and not is_number(value):
                 raise TypeError(f"{name} must be a number, and is {value!r}")
+            if name == "patience" and (value < 0 or value % 1):
+                raise TypeError(f"patience must be a number of validations, 0 or more, and is {value!r}")
         return EarlyStopping(**{"monitor": monitor, "mode": better_mode(monitor), **options})
     except (TypeError, MisconfigurationException) as error:
         raise InputError(

@@ -297,3 +297,17 @@ def test_the_gradient_of_pooling_lies_in_memory_as_the_features_do(memory_format
     assert torch.equal(pooled, features.detach().mean(dim=(2, 3)))
     assert gradients[0].is_contiguous(memory_format=memory_format)
     torch.testing.assert_close(gradients[0], (2 * pooled / 25)[:, :, None, None].expand(2, 1280, 5, 5))
+
+
+@pytest.mark.parametrize("name", ["timm/repvgg_a0", "timm/fastvit_t8"])
+def test_networks_whose_gradient_would_end_the_process_have_channels_first(name: str) -> None:
+    """Of the first convolutions, with strides and kernels of one pixel, on images with channels last."""
+    backbone = Backbone(name, "torch", (64, 64))
+    first = next(module for module in backbone.net.modules() if isinstance(module, nn.Conv2d))
+    assert first.in_channels == 3
+    assert all(w.is_contiguous() for w in backbone.net.parameters() if w.dim() == 4)
+    backbone.unfreeze_last("all")
+    for _ in range(3):
+        backbone(torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8)).sum().backward()
+    assert first.weight.grad is not None
+    assert first.weight.grad.isfinite().all()

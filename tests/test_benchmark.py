@@ -168,8 +168,8 @@ def test_the_readme_says_what_is_measured_in_seconds(content: dict[str, Any]) ->
     reached = [{**ours, "target": 0.8, "seconds": 8.0}, {**ours, "framework": "fastai", "target": 0.8, "seconds": None}]
     last = summary({**content, "startup": startup, "time_to_accuracy": reached}).splitlines()[-1]
     assert last.endswith(
-        "first training step: lightning-tl 5.0; seconds of training and validation, compilation included, to an accuracy "
-        "on held-out images of 0.8: lightning-tl 8.0."
+        "first training step: lightning-tl 5.0; seconds of training and validation, compilation included, to an "
+        "accuracy on held-out images of 0.8: lightning-tl 8.0."
     )
     lent = summary({**content, "startup": startup, "time_to_accuracy": [], "lent": ["startup"]})
     assert "first training step: lightning-tl 5.0 *.\n\nFigures with * are of an earlier run on this machine." in lent

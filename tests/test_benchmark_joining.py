@@ -71,6 +71,17 @@ def test_measures_beside_the_rows_are_joined_framework_by_framework(block: str, 
         assert (joined["lent"], joined["further"]) == ([], [] if rows else [block])
 
 
+def test_verdicts_on_rows_that_stay_the_reports_own_do_so_too(content: dict[str, Any]) -> None:
+    """A run of measures beside the rows looks at shared draws anew, and at no timed step."""
+    verdict = {**content["agreement"][0], "kind": "shared draws"}
+    further = {**content, "rows": [], "startup": [OURS], "agreement": [{**verdict, "error": 0.5}]}
+    timed = {**verdict, "kind": "own draws"}
+    joined = merge(further, {**content, "agreement": [verdict, timed]})
+    assert joined["agreement"] == [timed, {**verdict, "error": 0.5}]
+    joined = merge({**further, "rows": content["rows"]}, {**content, "agreement": [verdict, timed]})
+    assert joined["agreement"] == [{**timed, "earlier": True}, {**verdict, "error": 0.5}]
+
+
 def test_what_the_means_are_worth_is_joined_by_precision(content: dict[str, Any]) -> None:
     single, mixed = ({"means": "Adam", "precision": precision, "gain": 1.0} for precision in ("float32", "mixed"))
     joined = merge({**content, "means": [{**single, "gain": 2.0}]}, {**content, "means": [single, mixed]})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from benchmarked import TINY, command, made_up, made_up_ground
 
-from benchmarks.joining import NEEDED
+from benchmarks.joining import BLOCKS, NEEDED
 from benchmarks.machine import describe_machine
 from benchmarks.settings import Settings
 
@@ -95,3 +95,62 @@ def test_a_run_that_goes_on_from_a_partial_report_keeps_it(tmp_path: Path, monke
         script.main(["--quick", "--threads", "1", "--merge", str(partial), "--output", str(tmp_path)])
     kept = json.loads(partial.read_text())
     assert len(kept["rows"]) == len(content["rows"]) > 1
+
+
+@pytest.fixture
+def measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script, whose ``run`` keeps and returns what is set as ``content``; a report lies in ``tmp_path``."""
+    script = command()
+    script.content = {**made_up(), "settings": asdict(replace(Settings().quick(), threads=1))}
+
+    def measured(ground: Any, frameworks: Any, measures: Any, keep: Any) -> dict[str, Any]:
+        keep(script.content)
+        return dict(script.content)
+
+    monkeypatch.setattr(script, "run", measured)
+    monkeypatch.setattr(script, "prepare", lambda *options: made_up_ground(TINY, tmp_path))
+    (tmp_path / "benchmark.json").write_text("an earlier report")
+    return script
+
+
+def test_where_nothing_is_measured_the_report_stays(
+    measuring: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks: dict[str, Any] = {block: [] for block in ("rows", *BLOCKS)}
+    left_out = [{"framework": "fastai float32", "reason": "it is not there"}]
+    measuring.content = {**measuring.content, **blocks, "refused": [], "left_out": left_out}
+    assert measuring.main(["--quick", "--threads", "1", "--output", str(tmp_path)]) == 2
+    assert "nothing was measured, and no report is written: fastai float32: it is not there." in capsys.readouterr().err
+    assert (tmp_path / "benchmark.json").read_text() == "an earlier report"
+
+
+def test_what_was_measured_outlives_a_report_that_cannot_be_written(
+    measuring: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: Any) -> str:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "to_markdown", full)
+        with pytest.raises(OSError, match="no space"):
+            measuring.main(["--quick", "--threads", "1", "--output", str(tmp_path)])
+    partial = tmp_path / "benchmark.partial.json"
+    assert json.loads(partial.read_text())["rows"] == measuring.content["rows"]
+    measuring.main(["--quick", "--threads", "1", "--output", str(tmp_path)])
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--warmup", "-1"], "warmup: too small"),
+        (["--skip", "-2", "--files", "-1"], "skip, files: too small"),
+        (["--data", "nowhere"], "--data: a folder with one folder of images a class is needed. Received: nowhere"),
+        (["--output", __file__], "--output: a folder is needed. Received: "),
+    ],
+)
+def test_bad_arguments_are_one_clear_error(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command().main(["--quick", "--output", str(tmp_path), *words]) == 2
+    assert said in capsys.readouterr().err

@@ -212,3 +212,47 @@ def test_a_run_in_float64_resumes_in_float64(fit: Fit, images: Path, tmp_path: P
     )
     assert resumed.head.weight.dtype == torch.float64
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
+
+
+class TwoLoaders(TransferClassifier):
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        super().validation_step(batch, batch_idx)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        super().test_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize(("stage", "evaluates"), [("val", "validate"), ("test", "test")])
+def test_a_second_loader_is_refused_whose_metrics_nobody_would_see(
+    images: Path, tmp_path: Path, stage: str, evaluates: str
+) -> None:
+    data = make_data(images)
+    data.setup("fit")
+    model = TwoLoaders(data.class_names, backbone="timm/mobilenetv2_035", weights="none", image_size=32)
+    trainer, loader = make_trainer(tmp_path, ONE), data.val_dataloader()
+    (alone,) = getattr(trainer, evaluates)(model, [loader], verbose=False)
+    assert f"{stage}_loss" in alone
+    with pytest.raises(InputError, match=rf"^{stage}: .* Received: 2 loaders; .* or to trainer.{evaluates} one after"):
+        getattr(trainer, evaluates)(model, [loader, loader], verbose=False)
+
+
+def test_labels_of_another_kind_have_no_loss_in_prediction(images: Path, tmp_path: Path) -> None:
+    """As of several classes at once, which a subclass has steps of its own for."""
+
+    class Several(TransferClassifier):
+        def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            label = torch.eye(self.num_classes)[batch["label"]]
+            return super().on_after_batch_transfer({**batch, "label": label}, dataloader_idx)
+
+    data = make_data(images)
+    data.setup("fit")
+    model = Several(data.class_names, backbone="timm/mobilenetv2_035", weights="none", image_size=32)
+    found = make_trainer(tmp_path, ONE).predict(model, data.val_dataloader())
+    assert found
+    assert all(rows["loss"].isnan().all() and rows["label"].shape == rows["probabilities"].shape for rows in found)
+
+
+@pytest.mark.parametrize("names", ["abc", ["a", "a"], ["a", "b", "a"], ["a"]])
+def test_classes_are_names_that_differ(names: Any) -> None:
+    with pytest.raises(InputError, match="class_names: at least two classes, each once, are needed. Received: "):
+        TransferClassifier(names, weights="none")

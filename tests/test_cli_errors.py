@@ -119,3 +119,47 @@ def test_a_checkpoint_of_other_classes_is_refused(workplace: Path, tmp_path: Pat
         checkpoint,
     )
     assert "the checkpoint knows the classes blue, green, red" in fails("fit", *args, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"data:\n  root: b\xe4se\n", "its byte 16 is not UTF-8. Save it in UTF-8."),
+        (b"", "it is empty. Give a mapping, such as"),
+        (b"- a\n- b\n", "a mapping is needed, such as configs/folder.yaml has. Received: a list."),
+        (b"data: {root: [1\n", "line 2, column 1: it is no YAML ("),
+        (b"data:\n  batch_size: 8\n  root: a\n  batch_size: 4\n", "line 4: 'batch_size' is in line 2 already. Keep"),
+        (b"phases:\n  - {name: a, lr: 1, lr: 2}\n", "line 2: 'lr' is in line 2 already. Keep one."),
+    ],
+)
+@pytest.mark.parametrize("form", ["--config {}", "--config={}", "-c {}"])
+def test_a_bad_config_file_is_named(workplace: Path, tmp_path: Path, content: bytes, said: str, form: str) -> None:
+    """Of several the parser's own errors do not say which."""
+    (tmp_path / "bad.yaml").write_bytes(content)
+    message = fails("fit", "--config", workplace / "config.yaml", *form.format("bad.yaml").split(), cwd=tmp_path)
+    assert f"error: config: 'bad.yaml': {said}" in message
+
+
+def test_what_an_alias_repeats_is_no_second_key(workplace: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias.yaml").write_text("data: &same {batch_size: 4}\nkeras: {a: *same, b: *same}\n")
+    message = fails("fit", "--config", workplace / "config.yaml", "--config", "alias.yaml", cwd=tmp_path)
+    assert "alias" not in message
+    assert "data.root" in message
+
+
+@pytest.mark.parametrize(("option", "value"), [("accelerator", "gpus"), ("devices", "0"), ("fast_dev_run", "-1")])
+def test_what_the_trainer_refuses_is_bad_input(workplace: Path, tmp_path: Path, option: str, value: str) -> None:
+    words = ("fit", "--config", workplace / "config.yaml", "--data.root", workplace / "images")
+    root = ("--trainer.default_root_dir", tmp_path / "run")
+    assert "lightning-tl: error: trainer: " in fails(*words, *root, f"--trainer.{option}", value, cwd=tmp_path)
+
+
+def test_a_config_of_a_run_leaves_the_checkpoint_that_is_given_before_it(workplace: Path, tmp_path: Path) -> None:
+    config, checkpoint = workplace / "run/config.yaml", workplace / "run/checkpoints/last.ckpt"
+    assert "ckpt_path" not in config.read_text()
+    root = ("--data.root", workplace / "images", "--trainer.default_root_dir", tmp_path / "run")
+    told = run("validate", "--ckpt_path", checkpoint, "--config", config, *root, cwd=tmp_path)
+    assert "val_accuracy" in told.out
+    assert "phases: none given. A run goes on by its own config" in fails(
+        "fit", "--ckpt_path", checkpoint, *root, cwd=tmp_path
+    )

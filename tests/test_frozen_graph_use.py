@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from lightning_tl import frozen_graph
+from lightning_tl.backbone import Backbone
 from lightning_tl.batchnorm import hold_statistics
 from lightning_tl.fingerprint import Fingerprint
 from lightning_tl.foldable import find_pairs
@@ -206,3 +207,22 @@ def test_pruned_layers_are_computed_with_what_is_left_of_them() -> None:
     assert not torch.allclose(pruned, whole, rtol=0.01)
     prune.remove(conv, "weight")
     torch.testing.assert_close(backbone(images()), pruned, rtol=1e-3, atol=1e-4)
+
+
+def test_whatever_a_graph_ends_in_the_network_is_computed_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C++ has errors of its own: IndexError is what timm's EfficientFormer got."""
+
+    def broken(chain: object) -> list[object]:
+        def make(image: torch.Tensor) -> None:
+            raise IndexError("vector::_M_range_check")
+
+        return [make]
+
+    monkeypatch.setattr("lightning_tl.onednn_graph.makers", broken)
+    backbone = Backbone("timm/mobilenetv2_035", "torch", (96, 96))
+    backbone.unfreeze_last(0)
+    plain = Backbone("timm/mobilenetv2_035", "torch", (96, 96), fold_batchnorm=False)
+    plain.load_state_dict(backbone.state_dict())
+    pixels = torch.randint(0, 256, (8, 3, 96, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(pixels), plain(pixels), rtol=1e-4, atol=1e-5)

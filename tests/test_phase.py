@@ -28,6 +28,11 @@ def test_mappings_and_phases_mix() -> None:
         ([{**HEAD, "start_from": "first"}], "start_from: last or best is needed. Received: 'first'"),
         ([{**HEAD, "early_stopping": True}], "early_stopping: a mapping of arguments is needed. Received: True"),
         ([{**HEAD, "scale_lr": "cubic"}], "scale_lr: none, linear or sqrt is needed. Received: 'cubic'"),
+        ([{**HEAD, "lr": float("inf")}], "lr: a learning rate above 0 is needed. Received: inf"),
+        ([{**HEAD, "lr": True}], "lr: a learning rate above 0 is needed. Received: True"),
+        ([{**HEAD, "epochs": True}], "epochs: at least 1 epoch is needed. Received: True"),
+        ([{**HEAD, "scheduler_args": {"patience": 3}}], "scheduler_args: a scheduler to take them .* Received: 'none'"),
+        ([{**HEAD, "name": 3}], "name: a name without slash is needed. Received: 3"),
         ([{**HEAD, "name": ""}], "name: a name without slash is needed. Received: ''"),
     ],
 )

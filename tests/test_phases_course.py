@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
 from training import PHASES, SMALL, Fit, make_data, make_model, make_trainer, phased
 
 from lightning_tl import PhasedFinetuning, TransferClassifier
@@ -79,6 +80,40 @@ def test_a_phase_can_start_from_the_best_weights_of_the_one_before(fit: Fit) -> 
     best = min(range(4), key=lambda epoch: heads.losses[epoch])
     assert best != 3, "the test needs a phase whose last epoch is not its best"
     assert torch.equal(heads.start, heads.after[best])
+
+
+def test_statistics_of_a_subclass_are_those_of_the_best_weights_too(images: Path, tmp_path: Path) -> None:
+    class Normalised(TransferClassifier):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.norm = nn.BatchNorm1d(self.backbone.num_features, momentum=0.5)
+
+        def classify(self, features: Tensor, uniforms: Tensor | None = None) -> Tensor:
+            return super().classify(self.norm(features), uniforms)
+
+    class Statistics(Callback):
+        def __init__(self) -> None:
+            self.after: list[dict[str, Tensor]] = []
+            self.losses: list[float] = []
+
+        def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+            if not trainer.sanity_checking:
+                self.after.append({name: value.clone() for name, value in pl_module.norm.state_dict().items()})  # type: ignore[operator, union-attr]
+                self.losses.append(float(trainer.callback_metrics["val_loss"]))
+
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.current_epoch == 4 and batch_idx == 0:
+                self.start = {name: value.clone() for name, value in pl_module.norm.state_dict().items()}
+
+    data, seen = make_data(images), Statistics()
+    torch.manual_seed(0)
+    model = Normalised(data.class_names, backbone=SMALL, weights="none", image_size=32)
+    phases = [{**PHASES[0], "epochs": 4, "lr": 0.05}, {**PHASES[1], "epochs": 1, "start_from": "best"}]
+    make_trainer(tmp_path, phases, callbacks=[seen]).fit(model, data)
+    best = min(range(4), key=lambda epoch: seen.losses[epoch])
+    assert best != 3, "the test needs a phase whose last epoch is not its best"
+    assert all(torch.equal(value, seen.after[best][name]) for name, value in seen.start.items())
+    assert not torch.equal(seen.start["running_mean"], seen.after[3]["running_mean"])
 
 
 def test_schedulers_start_anew_in_each_phase(fit: Fit) -> None:

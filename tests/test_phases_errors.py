@@ -167,3 +167,29 @@ class OneMore(Callback):
 def test_other_modules_are_refused(images: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trains a TransferClassifier. Received: BoringModel"):
         make_trainer(tmp_path).fit(BoringModel())
+
+
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [
+        ("early_stopping", {"early_stopping": {"monitor": "val_acc"}}),
+        ("scheduler_args", {"scheduler": "plateau", "scheduler_args": {"monitor": "val_acc"}}),
+    ],
+)
+def test_a_metric_that_nobody_logs_shows_at_the_first_validation(
+    fit: Fit, argument: str, options: dict[str, object]
+) -> None:
+    """Not in the phase that goes by it, which may begin hours later, or never, as a plateau's does not care."""
+    validations: list[int] = []
+    seen = Callback()
+    seen.on_validation_start = lambda trainer, module: validations.append(trainer.current_epoch)  # type: ignore[method-assign]
+    message = rf"phases: finetune: {argument}: nothing is logged as val_acc. Logged: .*val_accuracy"
+    with pytest.raises(InputError, match=message):
+        fit([PHASES[0], {**PHASES[1], **options}], callbacks=[seen], num_sanity_val_steps=0)
+    assert validations == [0]
+
+
+@pytest.mark.parametrize("patience", [-1, 1.5, float("inf")])
+def test_a_patience_that_counts_nothing_is_refused(patience: float) -> None:
+    with pytest.raises(InputError, match="patience must be a number of validations, 0 or more, and is"):
+        PhasedFinetuning([{**PHASES[0], "early_stopping": {"patience": patience}}])

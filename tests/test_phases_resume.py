@@ -119,7 +119,8 @@ def test_settings_that_a_checkpoint_brings_cannot_change(
     checkpoint = begun(fit, tmp_path, [head, PHASES[1]], epoch=0)
     with pytest.raises(InputError, match=rf"phases: head: {argument}: the checkpoint has begun the phase with "):
         resume(images, tmp_path, [{**head, **changes}, PHASES[1]], checkpoint)
-    resume(images, tmp_path, [head, {**PHASES[1], **changes, "unfreeze_last": 2, "scale_lr": "none"}], checkpoint)
+    following = {**PHASES[1], "scheduler": "cosine", **changes, "unfreeze_last": 2, "scale_lr": "none"}
+    resume(images, tmp_path, [head, following], checkpoint)
 
 
 def test_the_same_settings_in_another_form_are_the_same() -> None:
@@ -231,3 +232,25 @@ def test_a_plateau_takes_no_metric_for_new_that_it_has_seen_before_the_resume(
         )
         again.fit(make_model(data, seed=0), data, ckpt_path=str(tmp_path / f"{epoch}.ckpt"), weights_only=True)
         assert [entry["lr"] for entry in rest.epochs] == rates[epoch:], epoch
+
+
+def test_a_checkpoint_of_a_training_without_phases_is_no_phases(images: Path, tmp_path: Path) -> None:
+    """Its optimizer would go on at its own rate, whatever the phase's is."""
+    data = make_data(images)
+    alone = make_trainer(tmp_path, max_epochs=1)
+    alone.callbacks = [each for each in alone.callbacks if each is not phased(alone)]  # type: ignore[attr-defined]
+    alone.fit(make_model(data), data)
+    alone.save_checkpoint(tmp_path / "alone.ckpt")
+    with pytest.raises(InputError, match=r"^ckpt_path: the checkpoint was written by a training without PhasedFinetun"):
+        resume(images, tmp_path, PHASES, tmp_path / "alone.ckpt")
+
+
+def test_best_weights_that_were_not_kept_are_not_started_from(fit: Fit, images: Path, tmp_path: Path) -> None:
+    """A phase that is added on resuming may start from the last ones."""
+    head = {**PHASES[0], "epochs": 2}
+    checkpoint, added = begun(fit, tmp_path, [head], 1), {**PHASES[1], "epochs": 1}
+    with pytest.raises(
+        InputError, match=r"finetune: start_from: best: the checkpoint has not kept the best .* of head"
+    ):
+        resume(images, tmp_path, [head, {**added, "start_from": "best"}], checkpoint)
+    assert len(resume(images, tmp_path, [head, added], checkpoint)[1].epochs) == 1

@@ -107,7 +107,7 @@ def _open(file: Path, paths: Sequence[str], settings: ImageSettings) -> Pixels |
         if images.shape != settings.shape(len(paths)) or images.dtype != np.uint8:
             return None
         return Pixels(torch.from_numpy(images), tuple(BadImage(paths[int(row)], why) for row, why in bad.items()))
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError):
         return None
 
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from lightning_tl.errors import InputError
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 """File names taken for images, in any case: those of Keras, and WebP."""
+OTHER_EXTENSIONS = (".avif", ".heic", ".heif", ".jfif", ".jp2", ".tif", ".tiff")
+"""Those of images that are not read: people are told of them."""
 
 SPLITS = ("train", "val", "test")
 SPLIT_OF = {
@@ -115,7 +119,7 @@ def list_images(root: str | Path) -> tuple[str, ...]:
             return (str(path),)
         if not path.is_dir():
             raise InputError(f"data.root {str(path)!r} does not exist. Give an image or a folder of images.")
-    found = tuple(sorted(str(path / image) for image in _walk(path)))
+    found = tuple(sorted(str(path / image) for image in _images(path, path)))
     if not found:
         raise InputError(f"data.root {str(path)!r} holds no image ({', '.join(IMAGE_EXTENSIONS)}).")
     return found
@@ -159,7 +163,8 @@ def check_classes(root: Path, counts: dict[str, int]) -> None:
 def _classes(folder: Path, names: list[str], split: str, root: Path) -> tuple[Sample, ...]:
     """Samples of the class folders ``names`` in ``folder``, paths relative to ``root``, sorted."""
     images = {
-        name: [(folder / name / path).relative_to(root).as_posix() for path in _walk(folder / name)] for name in names
+        name: [(folder / name / path).relative_to(root).as_posix() for path in _images(folder / name, root)]
+        for name in names
     }
     check_classes(folder, {name: len(paths) for name, paths in images.items()})
     samples = (Sample(split, path, name) for name, paths in images.items() for path in paths)
@@ -205,15 +210,28 @@ def refuse_unlisted(error: OSError) -> NoReturn:
     ) from error
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Images at any depth below ``folder``, relative to it, in no particular order."""
+def _images(folder: Path, root: Path) -> Iterator[Path]:
+    """Images at any depth below ``folder``, relative to it, in no particular order; tells of those it cannot take."""
+    others: list[str] = []
+    for path in _files(folder):
+        name = path.name.lower()
+        if name.endswith(IMAGE_EXTENSIONS):
+            _refuse_pipe(path)
+            yield path.relative_to(folder)
+        elif name.endswith(OTHER_EXTENSIONS):
+            others.append(path.relative_to(root).as_posix())
+    if others:
+        rank_zero_warn(
+            f"data.root {str(root)!r}: {len(others)} images are left out, whose formats are not read: "
+            f"{listed(sorted(others))}. Save them as JPEG or PNG to have them in."
+        )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files at any depth below ``folder``, but for hidden ones and those in hidden folders."""
     for parent, names, files in os.walk(folder, onerror=refuse_unlisted):
         names[:] = (name for name in names if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
-                path = Path(parent, name)
-                _refuse_pipe(path)
-                yield path.relative_to(folder)
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
 def _refuse_pipe(path: Path) -> None:

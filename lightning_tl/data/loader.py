@@ -145,7 +145,8 @@ def computes_on_cuda(trainer: lightning.Trainer | None) -> bool:
 
 
 def begin_worker(worker: int) -> None:
-    """What a process that reads images does first: it turns deaf to SIGTERM, and away from its parent's memory."""
+    """What a process that reads images does first: deaf to SIGTERM and Ctrl-C, away from its parent's memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends its workers
     outlive_sigterm()
     give_back_freed_memory()
 

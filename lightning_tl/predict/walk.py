@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from lightning_tl.data.folder import IMAGE_EXTENSIONS
+from lightning_tl.data.folder import IMAGE_EXTENSIONS, OTHER_EXTENSIONS
 
 States = frozenset[int]
 """How much of a glob a path has matched: positions in its parts, of which ``**`` allows several at once."""
@@ -27,7 +27,10 @@ class Rule(Protocol):
 
 
 class Images:
-    """All images below a folder, as ``data.folder.list_images`` finds them: no hidden names, no links to folders."""
+    """All images below a folder, as ``data.folder.list_images`` finds them: no hidden names, no links to folders.
+
+    With those of formats that are not read, which are then reported as such.
+    """
 
     start: States = frozenset({0})
 
@@ -37,7 +40,7 @@ class Images:
 
     def takes(self, states: States, name: str) -> bool:
         """By its suffix."""
-        return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+        return name.lower().endswith((*IMAGE_EXTENSIONS, *OTHER_EXTENSIONS)) and not name.startswith(".")
 
 
 class Glob:

@@ -209,3 +209,16 @@ def test_where_all_of_them_would_not_be_room_enough_none_goes(
     with pytest.warns(UserWarning, match=r"cannot be written \(0\.0 GB free of 0\.0 needed\)"):
         assert keep(root) is None
     assert old.exists()
+
+
+def test_an_empty_file_is_written_anew(image_folder: ImageFolderFactory) -> None:
+    """As a machine leaves it that has lost its power."""
+    root = image_folder(COUNTS)
+    first = keep(root)
+    assert first is not None
+    pixels = first.images.clone()
+    (file,) = files(root)
+    file.write_bytes(b"")
+    again = keep(root)
+    assert again is not None
+    assert torch.equal(again.images, pixels)

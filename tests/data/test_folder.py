@@ -176,3 +176,17 @@ def test_a_pipe_among_the_images_is_refused_instead_of_waited_for(tmp_path: Path
     os.mkfifo(tmp_path / "a/2.png")
     with pytest.raises(InputError, match=r"a/2.png' is no file that can be read whole"):
         scan(tmp_path)
+
+
+def test_images_of_formats_that_are_not_read_are_told_of(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "a/2.TIF", "a/notes.txt", "b/1.jpg", "b/deep/2.heic", "b/.hidden.tif")
+    with pytest.warns(UserWarning, match="1 images are left out") as warned:
+        assert [sample.path for sample in scan(tmp_path)] == ["a/1.jpg", "b/1.jpg"]
+    told = [str(each.message) for each in warned]
+    assert told == [
+        f"data.root {str(tmp_path)!r}: 1 images are left out, whose formats are not read: {name!r}. "
+        "Save them as JPEG or PNG to have them in."
+        for name in ("a/2.TIF", "b/deep/2.heic")
+    ]
+    with pytest.warns(UserWarning, match=r"2 images are left out, .*: 'a/2.TIF', 'b/deep/2.heic'\."):
+        assert len(list_images(tmp_path)) == 2
