@@ -39,6 +39,7 @@ NO_GRAPH = {"no_graph": True}
 STEPS_APART = {"steps_apart": True}
 PLAIN_LAYOUT = {**NO_GRAPH, "plain_layout": True}
 BY_ITSELF = {**PLAIN_LAYOUT, "norms_apart": True, "separate_passes": True}
+ALL_LAYERS = {"all_layers": True}
 EVERYWHERE = ("cpu", "gpu")
 MEANS = (
     Means("flip, rotation and zoom in one resampling", "resident", {"fused": False}, on=EVERYWHERE),
@@ -61,7 +62,13 @@ MEANS = (
         on=("gpu",),
     ),
     Means("bias and ReLU6 of a frozen convolution in one pass", "resident", {"separate_passes": True}, on=("gpu",)),
-    Means("BatchNorm that trains as a scale of the kernel", "resident", {"norms_apart": True}, phases=("finetune",)),
+    Means(
+        "where all layers train: BatchNorm as a scale of the kernel",
+        "resident",
+        {**ALL_LAYERS, "norms_apart": True},
+        ALL_LAYERS,  # of the last ones the maps are small, and nothing shows
+        phases=("finetune",),
+    ),
     Means("Adam in one pass", "resident", {"adam_in_passes": True}, on=EVERYWHERE),
     Means(
         "without a graph: frozen blocks in oneDNN's layout",

@@ -2,7 +2,7 @@
 
 oneDNN keeps 8 or 16 channels of a pixel together and then the next pixel's ("blocked", nChw16c): a vector register
 holds them whatever the number of channels. torch has it as an opaque kind of tensor, ``Tensor.to_mkldnn``, that
-convolutions and additions take and give. What that is worth stands in docs/epyc/benchmark.md.
+convolutions and additions take and give. What that is worth stands in docs/benchmark.md.
 """
 
 from collections.abc import Sequence

@@ -41,7 +41,7 @@ def same_padded(
 
     That pads one pixel more at the bottom and right where the sum of both sides is odd; torch pads both sides alike.
     A depthwise kernel with one more row of zeros at its top starts one pixel earlier, so padding both sides by the
-    larger number then reads the very same pixels. What that is worth on a CPU stands in docs/epyc/benchmark.md. For
+    larger number then reads the very same pixels. What that is worth on a CPU stands in docs/benchmark.md. For
     other convolutions the image is padded, since with a kernel of all channels the zeros would be work, and so it is
     on other devices, where this was not measured; for frozen layers on a GPU see ``fused_conv``. In the layout of
     ``blocked`` nothing can be padded.

@@ -45,7 +45,7 @@ def conv2d_relu6(
     """``F.relu6(F.conv2d(...))``, whose arguments these are; of an image (batch, in, height, width).
 
     On a CPU, and where no gradient is to pass, it is oneDNN's convolution that clips what it writes: the operator that
-    ``torch.compile`` puts in place of the two. What it is worth stands in docs/epyc/benchmark.md.
+    ``torch.compile`` puts in place of the two. What it is worth stands in docs/benchmark.md.
     """
     if in_one_pass(x, weight):
         fused: Any = torch.ops.mkldnn._convolution_pointwise

@@ -80,7 +80,7 @@ def test_each_of_the_means_is_held_against_lightning_tl_with_all_that_it_needs(
     found = [row for piece in pieces for row in piece]
     wanted = [(mean.name, phase) for mean in MEANS if accelerator in mean.on for phase in mean.phases]
     assert sorted((row["means"], row["phase"]) for row in found) == sorted(wanted)
-    assert ("BatchNorm that trains as a scale of the kernel", "head") not in wanted, "none trains there"
+    assert ("where all layers train: BatchNorm as a scale of the kernel", "head") not in wanted, "none trains there"
     for row in found:
         mean = named[row["means"]]
         assert row["gain"] == pytest.approx((1 + len(mean.needs)) / (1 + len(mean.off)), rel=1e-3)

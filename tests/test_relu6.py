@@ -44,7 +44,7 @@ def test_values(
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")  # what the flag sets beside it
 def test_float32_on_a_cpu_takes_one_pass() -> None:
-    """What docs/epyc/benchmark.md measures; autocast has it in bfloat16 where the processor computes in that."""
+    """What docs/benchmark.md measures; autocast has it in bfloat16 where the processor computes in that."""
     image, weight, _ = operands(torch.float32, 8, 3)
     assert relu6.in_one_pass(image, weight)
     with torch.autocast("cpu", torch.bfloat16):

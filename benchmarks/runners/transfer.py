@@ -44,6 +44,7 @@ SWITCHES = (
     "unrecorded",
     "steps_apart",
     "norms_apart",
+    "all_layers",
     "adam_in_passes",
 )
 """Options that are no constructor's; see ``Runner``."""
@@ -60,7 +61,8 @@ class Runner(Base):
             GPU; ``plain_layout`` keeps channels last, or as they are, in frozen blocks too; ``no_graph`` computes
             frozen layers one by one; ``steps_apart`` makes no CUDA graph of a training step, ``unrecorded`` none of
             anything but frozen layers; ``norms_apart`` leaves BatchNorm that trains a layer of its own;
-            ``adam_in_passes`` has torch's default implementation of Adam.
+            ``all_layers`` has finetune train the whole backbone; ``adam_in_passes`` has torch's default implementation
+            of Adam.
 
     Raises:
         TypeError: an option that none of them takes.
@@ -125,6 +127,7 @@ class Runner(Base):
     def _phases(self, names: Any, epochs: int) -> PhasedFinetuning:
         settings = self.settings
         adam = f"{KerasAdam.__module__}.{KerasAdam.__name__}"
+        everything = "all" if self.options["rest"].get("all_layers") else None
         several = {"optimizer": {"class_path": adam, "init_args": {"fused": False}}}
         further = several if self.options["rest"].get("adam_in_passes") else {}
         phases = [
@@ -132,7 +135,7 @@ class Runner(Base):
                 "name": name,
                 "epochs": epochs,
                 "lr": settings.lr(name),
-                "unfreeze_last": settings.unfreeze_last(name),
+                "unfreeze_last": everything if name == "finetune" and everything else settings.unfreeze_last(name),
                 **further,
             }
             for name in names
