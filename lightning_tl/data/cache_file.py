@@ -56,8 +56,8 @@ def keep_on_disk(
     needed = int(np.prod(settings.shape(len(paths))))
     if needed > limit:
         rank_zero_warn(
-            f"data.cache: {needed / GIGABYTE:.1f} GB of decoded images are more than data.cache_gb, "
-            f"{limit / GIGABYTE:.1f}; they are decoded in every epoch. Raise cache_gb, or set data.cache to none."
+            f"data.cache: {needed / GIGABYTE:.3g} GB of decoded images are more than data.cache_gb, "
+            f"{limit / GIGABYTE:.3g}; they are decoded in every epoch. Raise cache_gb, or set data.cache to none."
         )
         return None
     file = folder / f"{_key(paths, root, settings)}.npy"

@@ -48,6 +48,16 @@ def test_a_folder_gives_what_list_images_gives(tree: Path, root: str) -> None:
     assert list(PathStream([str(tree / root)])) == list(list_images(tree / root))
 
 
+def test_images_of_formats_that_are_not_read_are_paths_to_be_reported(tree: Path) -> None:
+    names = {"deep/scan.tif", "deep/er/phone.HEIC"}
+    for name in (*names, "deep/.hidden.tif", "deep/words.txt"):
+        (tree / name).touch()
+    read = set(PathStream(["deep"]))
+    assert names < read
+    with pytest.warns(UserWarning, match="2 images are left out, whose formats are not read"):
+        assert read - names == set(list_images("deep"))
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["*.jpg", "a/*", "*/*.jpg", "**/*.jpg", "a/**", "**/b/**/*", "**/**/*.png", "*/b/../*.jpg", "a*/*[0-9]*", "./*.jpg",
