@@ -237,7 +237,8 @@ class PhasedFinetuning(Callback):
     def _check_best_kept(self, index: int, state: dict[str, Any]) -> None:
         """See that the next phase can start from the best weights of phase ``index``, if it is to."""
         following = self.phases[index + 1 : index + 2]
-        validated = math.isfinite(state["history"][index].get("val_loss", math.nan))
+        begun = state["history"][index : index + 1]  # nothing, where no fit has been
+        validated = any(math.isfinite(entry.get("val_loss", math.nan)) for entry in begun)
         if following and following[0].start_from == "best" and validated and not state["best"]:
             raise InputError(
                 f"phases: {following[0].name}: start_from: best: the checkpoint has not kept the best weights of "

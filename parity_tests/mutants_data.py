@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -20,19 +21,22 @@ from parity_tests.mutant import Mutant, replaced, wrapped
 from parity_tests.mutants_augment import MUTANTS_AUGMENT
 
 
-def corners(source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
+Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+
+
+def corners(source: int, target: int) -> Taps:
     """The first and the last pixel stay where they are."""
-    return taps(torch.linspace(0, source - 1, target), source)
+    return taps(np.linspace(0, source - 1, target, dtype=np.float32), source)
 
 
-def no_half(source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
+def no_half(source: int, target: int) -> Taps:
     """Pixels are points at whole numbers."""
-    return taps(torch.arange(target) * (source / target), source)
+    return taps(np.arange(target, dtype=np.float32) * np.float32(source / target), source)
 
 
-def taps(position: Tensor, source: int) -> tuple[Tensor, Tensor, Tensor]:
-    first = position.floor()
-    return first.long(), (first + 1).clamp_(max=source - 1).long(), position - first
+def taps(position: NDArray[np.float32], source: int) -> Taps:
+    first = np.floor(position)
+    return first.astype(np.int64), np.minimum(first + 1, source - 1).astype(np.int64), position - first
 
 
 def resized(image: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:

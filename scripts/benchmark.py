@@ -46,7 +46,6 @@ PARTIAL = "benchmark.partial.json"
 def main(args: Sequence[str] | None = None) -> int:
     """Measure and write; the exit code."""
     options = _parser().parse_args(args)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is temporary is removed
     of_machine = "docs/gpu" if options.accelerator == "gpu" else "docs"
     options.output = options.output or ROOT / ("runs/benchmark" if options.quick else of_machine)
     try:
@@ -167,4 +166,5 @@ def _measures(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is temporary is removed
     sys.exit(main())

@@ -83,7 +83,7 @@ def test_bad_arguments(options: dict[str, object], message: str) -> None:
 
 
 def test_one_class_is_no_classification() -> None:
-    with pytest.raises(InputError, match=r"at least two classes are needed. Received: \['a'\]"):
+    with pytest.raises(InputError, match=r"at least two classes, each once, are needed. Received: \['a'\]"):
         TransferClassifier(("a",), weights="none")
 
 
