@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
@@ -19,7 +18,6 @@ from lightning_tl.keras_layers import Variable, name_table
 from parity_tests.claims import files
 from parity_tests.mutant import Mutant, replaced, wrapped
 from parity_tests.mutants_augment import MUTANTS_AUGMENT
-
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
