@@ -140,9 +140,9 @@ class TransferCLI(TransferArguments):
         kept.data.split = split
         if not Path(root).is_absolute() and self.run_folder.is_relative_to(Path.cwd()):
             kept.trainer.default_root_dir = str(self.run_folder.relative_to(Path.cwd()))
+        kept.pop("ckpt_path")  # None there would undo a --ckpt_path that is given before --config
         text: str = self._parser(self.subcommand).dump(kept, skip_none=False)
-        # None there would undo a --ckpt_path that is given before --config.
-        return "".join(line for line in text.splitlines(keepends=True) if line != "ckpt_path: null\n")
+        return text
 
     def _run_subcommand(self, subcommand: str) -> None:
         """As Lightning does. Raises KeyboardInterrupt after Ctrl-C, which its trainer makes an exit with status 1."""

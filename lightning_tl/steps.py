@@ -94,9 +94,8 @@ class Steps(lightning.LightningModule):
         """``index``, ``label`` (-1 where unknown), float32 ``probabilities`` (batch, classes) and ``loss`` (batch,).
 
         The loss is each image's part of the validation loss; NaN where the label is unknown, and where a subclass has
-        labels of another kind. On several ranks
-        every rank returns the rows of all. Lightning wants ``dataloader_idx`` where there are two loaders, as after a
-        fit with a test split.
+        labels of another kind. On several ranks every rank returns the rows of all. Lightning wants ``dataloader_idx``
+        where there are two loaders, as after a fit with a test split.
         """
         logits = self(batch["image"]).float()
         label = batch["label"]

@@ -42,10 +42,7 @@ class PhaseStopping:
             return False
         value = trainer.callback_metrics.get(stopper.monitor)
         if value is None:
-            raise InputError(
-                f"phases: {self._name}: early_stopping: nothing is logged as {stopper.monitor}. "
-                f"Logged: {', '.join(sorted(trainer.callback_metrics))}."
-            )
+            raise _not_logged(self._name, "early_stopping", stopper.monitor, trainer.callback_metrics)
         stop, _ = stopper._evaluate_stopping_criteria(value.detach().cpu().squeeze())
         return trainer.strategy.reduce_boolean_decision(stop, all=False)
 
@@ -76,10 +73,13 @@ def check_monitors(phases: Sequence[Phase], logged: Collection[str]) -> None:
         for argument, options in watching.items():
             monitor = (options or {}).get("monitor", "val_loss")
             if options is not None and monitor not in logged:
-                raise InputError(
-                    f"phases: {phase.name}: {argument}: nothing is logged as {monitor}. Logged: "
-                    f"{', '.join(sorted(logged))}."
-                )
+                raise _not_logged(phase.name, argument, monitor, logged)
+
+
+def _not_logged(phase: str, argument: str, monitor: str, logged: Collection[str]) -> InputError:
+    return InputError(
+        f"phases: {phase}: {argument}: nothing is logged as {monitor}. Logged: {', '.join(sorted(logged))}."
+    )
 
 
 def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:

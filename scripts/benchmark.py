@@ -7,8 +7,8 @@ that it has been through in benchmark.partial.json there, which --merge takes.
     python scripts/benchmark.py --quick      # a look in five minutes, at runs/benchmark
     python scripts/benchmark.py --accelerator gpu   # on NVIDIA's, into docs/gpu
 
-The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments, or
-where nothing could be measured: the report that is there is then left as it is.
+The exit code is 1 if a framework was refused because its losses disagree, 2 for bad arguments, or where nothing could
+be measured, or counted: the report that is there is then left as it is.
 """
 
 import argparse
@@ -95,8 +95,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(
             f"nothing was measured, and no report is written: {'; '.join(reasons) or 'nothing was asked'}."
         )
-    content = merge(content, old, accuracy) if old else content
-    return content
+    return merge(content, old, accuracy) if old else content
 
 
 def _read(path: Path) -> dict[str, Any]:

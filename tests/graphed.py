@@ -14,6 +14,9 @@ needs_graphs = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available() or not hasattr(torch.jit, "enable_onednn_fusion"),  # type: ignore[no-untyped-call]
     reason="this torch has no oneDNN graphs",
 )
+needs_bfloat16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 on this processor"
+)
 BATCH, SIZE = 8, (64, 64)
 
 

@@ -3,15 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from graphed import needs_bfloat16
 
 from lightning_tl.blocked import conv2d_blocked, to_blocked, to_plain
 
 EPSILON = {torch.float32: 5e-6, torch.bfloat16: 2**-7}
 """Of the largest value: float32 sums of 108 products lose some in any order; bfloat16 has 8 bits."""
-
-needs_bfloat16 = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 on this processor"
-)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])

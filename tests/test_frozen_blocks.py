@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from graphed import needs_bfloat16
 from torch import Tensor, nn
 
 from lightning_tl import folding, frozen_blocks
@@ -24,10 +25,6 @@ CONVOLUTIONS = {
     ("timm/vit_tiny_patch16_224", "torch"): 0,
 }
 """In that layout when all is frozen; timm's first and last convolutions are outside its blocks."""
-
-needs_bfloat16 = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 on this processor"
-)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from graphed import needs_bfloat16
 from torch import Tensor, nn
 
 from lightning_tl import relu6
@@ -103,7 +104,7 @@ def test_a_frozen_end_lets_the_gradient_of_its_beginning_through() -> None:
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4 * float(gradients[1].abs().max()))
 
 
-@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="needs a processor with bfloat16")
+@needs_bfloat16
 def test_autocast_computes_from_weights_of_its_own_type() -> None:
     """Made once for it, not cast at every step; and leaving it gives float32 again."""
     backbone = Backbone("timm/mobilenetv2_035", "torch", (64, 64)).requires_grad_(False)

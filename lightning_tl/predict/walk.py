@@ -11,6 +11,8 @@ from lightning_tl.data.folder import IMAGE_EXTENSIONS, OTHER_EXTENSIONS
 States = frozenset[int]
 """How much of a glob a path has matched: positions in its parts, of which ``**`` allows several at once."""
 
+ENDINGS = (*IMAGE_EXTENSIONS, *OTHER_EXTENSIONS)
+
 MAGIC = re.compile(r"[*?[]")
 
 
@@ -40,7 +42,7 @@ class Images:
 
     def takes(self, states: States, name: str) -> bool:
         """By its suffix."""
-        return name.lower().endswith((*IMAGE_EXTENSIONS, *OTHER_EXTENSIONS)) and not name.startswith(".")
+        return name.lower().endswith(ENDINGS) and not name.startswith(".")
 
 
 class Glob:
