@@ -57,4 +57,5 @@ def _row(
         "resident": middle(sample.speed for sample in resident),
         "fraction": middle(fractions),
         "spread": spread(fractions),
+        "rounds": [float(f"{fraction:.4g}") for fraction in fractions],
     }

@@ -17,18 +17,18 @@ INTRODUCTION = """# Speed
 
 Written by `scripts/benchmark.py`; do not edit. One framework a process, all on the same machine with the same weights,
 images, batches and threads, measured in turn round by round. Figures are medians over the rounds, spread is (largest -
-smallest) / median, ratios are taken round by round. The recipe's augmentation and everything that the framework does
-between two batches are inside. `resident`: decoded images in memory, as ready batches for lightning-tl and Keras; the
-loaders of plain-lightning and fastai take them one by one in processes of their own, where plain-lightning augments
-them; fastai does so with whole batches, as is usual there.
+smallest) / median, ratios are taken round by round; a target is met where the median meets it. The recipe's
+augmentation and everything that the framework does between two batches are inside. `resident`: decoded images in
+memory, as ready batches for lightning-tl and Keras; the loaders of plain-lightning and fastai take them one by one in
+processes of their own, where plain-lightning augments them; fastai does so with whole batches, as is usual there.
 `files`: JPEG files. In training lightning-tl has decoded and kept them before it is timed (its default; the table of
-its means has it without), and the others decode in every epoch; in prediction all do. Keras reads them on TensorFlow by
-`image_dataset_from_directory`, on torch and JAX as `keras_ref` does. It is in its defaults: channels last, compiled on
-TensorFlow and JAX, eager on torch, one step a call; plain-lightning has channels first, torch's default. The ceiling is
-the bare network in torch: forward in head and predict, forward and the backward of the last 20 layers in finetune, with
-torch's own layers, channels last: what computes them better can come above it. `mixed` is bfloat16 arithmetic; it is
-compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32. Peak memory is that of a
-process that has been through the measures before, with its loader's; the table of growth has fresh ones."""
+its means has it without), and the others decode in every epoch; in prediction all do. Keras reads them on TensorFlow
+by `image_dataset_from_directory`, on torch and JAX as `keras_ref` does. It is in its defaults: channels last, compiled
+on TensorFlow and JAX, eager on torch, one step a call; plain-lightning has channels first, torch's default. The
+ceiling is the bare network in torch: forward in head and predict, forward and the backward of the last 20 layers in
+finetune, with torch's own layers, channels last: what computes them better can come above it. `mixed` is bfloat16
+arithmetic; it is compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32. Peak memory
+is that of a process that has been through the measures before, with its loader's; the table of growth has fresh ones."""
 
 AGREEMENT = """Fast and wrong does not count: a framework whose losses disagree with the reference's is refused.
 *Shared draws*: the first steps of each phase, with order, augmentation, dropout and initial head from one definition
@@ -115,6 +115,7 @@ def _gpu(machine: Mapping[str, Any], keras_pixels: str) -> list[str]:
 
 
 def _targets(content: Content) -> str:
+    """What was promised; the median over the rounds decides, and the least and the most of them stand beside it."""
     settings, machine = content["settings"], content["machine"]
     stated = (settings["batch_size"], settings["image_size"], machine["threads"]) == (32, 160, 2)
     note = (
@@ -127,6 +128,7 @@ def _targets(content: Content) -> str:
             "target": target.what,
             "at least": target.wanted,
             "measured": target.found,
+            "in single rounds": f"{min(target.rounds):.4g} to {max(target.rounds):.4g}" if target.rounds else None,
             "verdict": "**missed**" if target.verdict == "missed" else target.verdict,
             "by": target.by,
         }

@@ -38,12 +38,14 @@ class Target:
         wanted: at least this.
         found: measured; None where the run did not measure it, infinite where plain Lightning did not get there.
         by: the row that counts, in words.
+        rounds: what each round by itself would have said; empty where they are not known.
     """
 
     what: str
     wanted: float
     found: float | None
     by: str
+    rounds: Sequence[float] = ()
 
     @property
     def verdict(self) -> str:
@@ -65,7 +67,7 @@ def all_targets(content: Mapping[str, Any], bfloat16: bool) -> list[Target]:
     )
     return [
         *(_against_each_keras(rows) if gpu else _against_keras(rows)),
-        *_of_ceiling(rows, OF_CEILING_ON_A_GPU if gpu else OF_CEILING),
+        *_of_ceiling(rows, own_rows(content, "ceiling"), OF_CEILING_ON_A_GPU if gpu else OF_CEILING),
         *_files_of_resident(rows, loading),
         _against_plain([*rows, *validation]),
         _sooner_than_plain("first steps", startup, ("first_step_seconds", "first_finetune_step_seconds")),
@@ -99,30 +101,34 @@ def _against_keras(rows: Sequence[Row]) -> Iterator[Target]:
         row = best(rows, OURS, precision, phase, source)
         found = row["ratio_to_fastest_keras"] if row else None
         by = f"{row['framework']} against {row['fastest_keras']}" if row and found else ""
-        yield Target(f"{precision}, {phase}, {source}: times the fastest Keras", wanted, found, by)
+        keras = [other for other in rows if row and _key(other) == row["fastest_keras"] and _beside(other, row)]
+        each = _ratios(row, keras[0]) if row and keras else ()
+        yield Target(f"{precision}, {phase}, {source}: times the fastest Keras", wanted, found, by, each)
 
 
 def _against_each_keras(rows: Sequence[Row]) -> Iterator[Target]:
     for precision, phase, backend in product(("float32", "mixed"), ("head", "finetune"), BACKENDS):
         ours = best(rows, OURS, precision, phase, "resident")
         keras = [row for row in rows if _place(row) == (f"keras-{backend}", precision, phase, "resident")]
-        found = _round_by_round(ours, keras[0]) if ours and keras else None
+        each = _ratios(ours, keras[0]) if ours and keras else ()
         what = f"{precision}, {phase}, resident: times Keras on {backend}"
-        yield Target(what, ON_A_GPU, found, ours["framework"] if ours and keras else "")
+        yield Target(what, ON_A_GPU, middle(each) if each else None, ours["framework"] if ours and keras else "", each)
 
 
-def _round_by_round(row: Row, other: Row) -> float:
-    """Median of speed over speed, of two rows of the same rounds."""
-    return middle(a / b for a, b in zip(row["rounds"], other["rounds"], strict=True))
+def _ratios(row: Row, other: Row) -> list[float]:
+    """Speed over speed round by round, of two rows of the same rounds."""
+    return [a / b for a, b in zip(row["rounds"], other["rounds"], strict=True)]
 
 
-def _of_ceiling(rows: Sequence[Row], wanted: float) -> Iterator[Target]:
+def _of_ceiling(rows: Sequence[Row], ceilings: Sequence[Row], wanted: float) -> Iterator[Target]:
     for precision in ("float32", "mixed"):
         for phase in ("head", "finetune"):
             row = best(rows, OURS, precision, phase, "resident")
+            ceiling = best(ceilings, "ceiling", precision, phase, "resident")
             found = row["fraction_of_ceiling"] if row else None
             name = row["framework"] if row else ""
-            yield Target(f"{precision}, {phase}, resident: fraction of the ceiling", wanted, found, name)
+            each = _ratios(row, ceiling) if row and ceiling else ()
+            yield Target(f"{precision}, {phase}, resident: fraction of the ceiling", wanted, found, name, each)
 
 
 def _files_of_resident(rows: Sequence[Row], loading: Sequence[Row]) -> Iterator[Target]:
@@ -133,7 +139,8 @@ def _files_of_resident(rows: Sequence[Row], loading: Sequence[Row]) -> Iterator[
             row = together.get((precision, phase))
             by = f"{row['framework']}, in the same rounds" if row else ""
             found, by = (row["fraction"], by) if row else _of_two_tables(rows, precision, phase)
-            yield Target(f"{precision}, {phase}, files: fraction of resident", OF_RESIDENT, found, by)
+            each = row.get("rounds", ()) if row else ()
+            yield Target(f"{precision}, {phase}, files: fraction of resident", OF_RESIDENT, found, by, each)
 
 
 def _of_two_tables(rows: Sequence[Row], precision: str, phase: str) -> tuple[float | None, str]:
@@ -149,16 +156,25 @@ def _place(row: Row) -> tuple[str, str, str, str]:
     return row["framework"], row["precision"], row["phase"], row["source"]
 
 
+def _key(row: Row) -> str:
+    return f"{row['framework']} {row['precision']}"
+
+
+def _beside(row: Row, other: Row) -> bool:
+    """Whether both are of the same phase and source."""
+    return (row["phase"], row["source"]) == (other["phase"], other["source"])
+
+
 def _against_plain(rows: Sequence[Row]) -> Target:
     """The slowest place counts: never slower."""
-    found: list[tuple[float, str]] = []
+    found: list[tuple[float, str, list[float]]] = []
     for row in rows:
         plain = best(rows, PLAIN, row["precision"], row["phase"], row["source"])
         if row["family"] == OURS and plain is not None:
-            place = f"{row['framework']} {row['precision']}, {row['phase']}, {row['source']}"
-            found.append((_round_by_round(row, plain), place))
-    least, place = min(found, default=(None, ""))
-    return Target("everywhere: times plain Lightning, at its worst", 1.0, least, place)
+            each = _ratios(row, plain)
+            found.append((middle(each), f"{_key(row)}, {row['phase']}, {row['source']}", each))
+    least, place, rounds = min(found, default=(None, "", []))
+    return Target("everywhere: times plain Lightning, at its worst", 1.0, least, place, rounds)
 
 
 def _sooner_than_plain(what: str, rows: Sequence[Row], measures: Sequence[str]) -> Target:

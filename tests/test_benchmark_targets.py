@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from benchmarks.frameworks import Framework, select
+from benchmarks.frameworks import CEILINGS, Framework, select
 from benchmarks.rounds import Sample
 from benchmarks.rows import make_rows
 from benchmarks.settings import CACHE
@@ -39,6 +39,24 @@ def test_targets_say_plainly_what_was_missed() -> None:
     emulated = {target.what: target.verdict for target in all_targets({"rows": rows}, bfloat16=False)}
     assert emulated["float32, head, resident: times the fastest Keras"] == "met"
     assert emulated["mixed, head, resident: times the fastest Keras"] == "not measured"
+
+
+def test_a_target_tells_what_each_round_would_have_said() -> None:
+    """A median just above its aim is another thing where half of the rounds were below it."""
+    ours, keras = select(["lightning-tl float32", "keras-jax float32"])
+    samples = {ours.key: [_sample(40), _sample(20), _sample(44)], keras.key: [_sample(20), _sample(8), _sample(20)]}
+    ceilings = {"ceiling float32": [_sample(50), _sample(20), _sample(55)]}
+    rows = make_rows("head", "resident", samples, [ours, keras], ceilings)
+    own = [{**row, "family": "ceiling"} for row in make_rows("head", "resident", ceilings, [CEILINGS[0]], {})]
+    told = {target.what: target for target in all_targets({"rows": rows, "ceiling": own}, bfloat16=False)}
+    against = told["float32, head, resident: times the fastest Keras"]
+    assert (against.found, list(against.rounds)) == (2.2, [2.0, 2.5, 2.2])
+    of_ceiling = told["float32, head, resident: fraction of the ceiling"]
+    assert (of_ceiling.found, list(of_ceiling.rounds)) == (0.8, [0.8, 1.0, 0.8])
+    gpu = all_targets({"rows": rows, "machine": {"gpu": {}}}, bfloat16=False)
+    against = next(target for target in gpu if target.what == "float32, head, resident: times Keras on jax")
+    assert (against.found, list(against.rounds)) == (2.2, [2.0, 2.5, 2.2])
+    assert told["float32, finetune, resident: fraction of the ceiling"].rounds == ()
 
 
 def test_seconds_are_held_against_plain_lightnings_too() -> None:

@@ -55,6 +55,7 @@ def test_files_are_measured_from_disk_and_on_a_gpu_from_its_own_memory_too(monke
     assert [[(row["precision"], row["phase"], row["cache"], row["fraction"]) for row in piece] for piece in found] == [
         [(precision, phase, "disk", 0.9) for phase in ("head", "finetune")] for precision in ("mixed", "float32")
     ]
+    assert all(set(row["rounds"]) == {0.9} for piece in found for row in piece)
     (one,) = rows(loading, "gpu", measured, monkeypatch)
     assert {(row["precision"], row["phase"], row["cache"], row["fraction"]) for row in one} == {
         (precision, phase, cache, speeds[cache] / 100)
