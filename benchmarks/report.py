@@ -28,7 +28,8 @@ on TensorFlow and JAX, eager on torch, one step a call; plain-lightning has chan
 ceiling is the bare network in torch: forward in head and predict, forward and the backward of the last 20 layers in
 finetune, with torch's own layers, channels last: what computes them better can come above it. `mixed` is bfloat16
 arithmetic; it is compared with the fastest Keras in float32 or mixed, float32 with the fastest in float32. Peak memory
-is that of a process that has been through the measures before, with its loader's; the table of growth has fresh ones."""
+is that of a process that has been through the measures before, with its loader's; the table of growth has fresh
+ones."""
 
 AGREEMENT = """Fast and wrong does not count: a framework whose losses disagree with the reference's is refused.
 *Shared draws*: the first steps of each phase, with order, augmentation, dropout and initial head from one definition
