@@ -1,8 +1,10 @@
 """Finding images: root/<class>/* or root/{train,val[,test]}/<class>/*."""
 
 import os
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +12,8 @@ from keras_ref.errors import InputError
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 """File names taken for images, in any case: those of Keras, and WebP."""
+OTHER_EXTENSIONS = (".avif", ".heic", ".heif", ".jfif", ".jp2", ".tif", ".tiff")
+"""Those of images that are not read: people are told of them."""
 
 SPLITS = ("train", "val", "test")
 SPLIT_OF = {
@@ -124,11 +128,11 @@ def check_classes(root: Path, counts: dict[str, int]) -> None:
 
 def _classes(folder: Path, names: list[str], split: str, root: Path) -> tuple[Sample, ...]:
     """Samples of the class folders ``names`` in ``folder``, paths relative to ``root``, sorted."""
-    images = {
-        name: [(folder / name / path).relative_to(root).as_posix() for path in _walk(folder / name)] for name in names
-    }
+    images = dict(zip(names, _images([folder / name for name in names], root), strict=True))
     check_classes(folder, {name: len(paths) for name, paths in images.items()})
-    samples = (Sample(split, path, name) for name, paths in images.items() for path in paths)
+    samples = (
+        Sample(split, path.relative_to(root).as_posix(), name) for name, paths in images.items() for path in paths
+    )
     return tuple(sorted(samples, key=lambda sample: sample.path))
 
 
@@ -171,13 +175,26 @@ def refuse_unlisted(error: OSError) -> NoReturn:
     ) from error
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Images at any depth below ``folder``, relative to it, in no particular order."""
+def _images(folders: Sequence[Path], root: Path) -> list[list[Path]]:
+    """Images at any depth below each of ``folders``, in no particular order; tells once of those it cannot take."""
+    files = [list(_files(folder)) for folder in folders]
+    found = [[path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS)] for paths in files]
+    others = [path for path in chain.from_iterable(files) if path.name.lower().endswith(OTHER_EXTENSIONS)]
+    if others:
+        warnings.warn(
+            f"data.root {str(root)!r}: {len(others)} images are left out, whose formats are not read: "
+            f"{listed(sorted(path.relative_to(root).as_posix() for path in others))}. Save them as JPEG or PNG to have "
+            "them in.",
+            stacklevel=2,
+        )
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files at any depth below ``folder``, but for hidden ones and those in hidden folders."""
     for parent, names, files in os.walk(folder, onerror=refuse_unlisted):
         names[:] = (name for name in names if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
-                yield Path(parent, name).relative_to(folder)
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
 def listed(names: Iterable[str], limit: int = 5) -> str:

@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -119,7 +120,7 @@ def list_images(root: str | Path) -> tuple[str, ...]:
             return (str(path),)
         if not path.is_dir():
             raise InputError(f"data.root {str(path)!r} does not exist. Give an image or a folder of images.")
-    found = tuple(sorted(str(path / image) for image in _images(path, path)))
+    found = tuple(sorted(str(image) for image in _images([path], path)[0]))
     if not found:
         raise InputError(f"data.root {str(path)!r} holds no image ({', '.join(IMAGE_EXTENSIONS)}).")
     return found
@@ -162,12 +163,11 @@ def check_classes(root: Path, counts: dict[str, int]) -> None:
 
 def _classes(folder: Path, names: list[str], split: str, root: Path) -> tuple[Sample, ...]:
     """Samples of the class folders ``names`` in ``folder``, paths relative to ``root``, sorted."""
-    images = {
-        name: [(folder / name / path).relative_to(root).as_posix() for path in _images(folder / name, root)]
-        for name in names
-    }
+    images = dict(zip(names, _images([folder / name for name in names], root), strict=True))
     check_classes(folder, {name: len(paths) for name, paths in images.items()})
-    samples = (Sample(split, path, name) for name, paths in images.items() for path in paths)
+    samples = (
+        Sample(split, path.relative_to(root).as_posix(), name) for name, paths in images.items() for path in paths
+    )
     return tuple(sorted(samples, key=lambda sample: sample.path))
 
 
@@ -210,21 +210,20 @@ def refuse_unlisted(error: OSError) -> NoReturn:
     ) from error
 
 
-def _images(folder: Path, root: Path) -> Iterator[Path]:
-    """Images at any depth below ``folder``, relative to it, in no particular order; tells of those it cannot take."""
-    others: list[str] = []
-    for path in _files(folder):
-        name = path.name.lower()
-        if name.endswith(IMAGE_EXTENSIONS):
-            _refuse_pipe(path)
-            yield path.relative_to(folder)
-        elif name.endswith(OTHER_EXTENSIONS):
-            others.append(path.relative_to(root).as_posix())
+def _images(folders: Sequence[Path], root: Path) -> list[list[Path]]:
+    """Images at any depth below each of ``folders``, in no particular order; tells once of those it cannot take."""
+    files = [list(_files(folder)) for folder in folders]
+    found = [[path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS)] for paths in files]
+    for path in chain.from_iterable(found):
+        _refuse_pipe(path)
+    others = [path for path in chain.from_iterable(files) if path.name.lower().endswith(OTHER_EXTENSIONS)]
     if others:
         rank_zero_warn(
             f"data.root {str(root)!r}: {len(others)} images are left out, whose formats are not read: "
-            f"{listed(sorted(others))}. Save them as JPEG or PNG to have them in."
+            f"{listed(sorted(path.relative_to(root).as_posix() for path in others))}. Save them as JPEG or PNG to have "
+            "them in."
         )
+    return found
 
 
 def _files(folder: Path) -> Iterator[Path]:
