@@ -43,7 +43,8 @@ class Config:
     pictures: bool = True
 
     def __post_init__(self) -> None:
-        check(whole(self.seed, 0), "seed_everything", "an integer of 0 or more", self.seed)
+        seed = whole(self.seed, 0) and self.seed < 2**32  # as NumPy, TensorFlow and Lightning take them
+        check(seed, "seed_everything", "an integer of 0 or more and below 2**32", self.seed)
         check(self.draws in ("keras", "shared"), "keras.draws", "keras or shared", self.draws)
         check(isinstance(self.pictures, bool), "pictures", "true or false", self.pictures)
         one_by_one = self.draws == "keras" or not self.model.fused or len(self.model.augment) < 2

@@ -53,7 +53,7 @@ def class_weight_dict(weights: Mapping[str, float] | None, class_names: Sequence
     """One weight a class, 1 where none is given, as ``Model.fit(class_weight=)`` takes them; None for none.
 
     Raises:
-        InputError: a name that is no class, or a negative weight.
+        InputError: a name that is no class, or a weight that is negative or not finite.
     """
     if not weights:
         return None
@@ -61,8 +61,8 @@ def class_weight_dict(weights: Mapping[str, float] | None, class_names: Sequence
     unknown = sorted(set(weights) - set(class_names))
     if unknown:
         raise InputError(f"class_weights: no such class: {', '.join(unknown)}. Classes: {', '.join(class_names)}.")
-    if any(weight < 0 for weight in weights.values()):
-        raise InputError(f"class_weights: weights must not be negative. Received: {weights}.")
+    if not all(0 <= weight < math.inf for weight in weights.values()):
+        raise InputError(f"class_weights: finite numbers of 0 or more are needed. Received: {weights}.")
     return {label: float(weights.get(name, 1.0)) for label, name in enumerate(class_names)}
 
 

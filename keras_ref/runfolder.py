@@ -50,8 +50,12 @@ def _claimed(folder: Path) -> bool:
     if not folder.is_dir() or any(folder.iterdir()):
         return False
     claim = folder / CLAIM
-    with suppress(FileExistsError):
+    try:
         claim.open("x").close()
-        _claims.append(claim)
-        return True
-    return False
+    except FileExistsError:
+        return False
+    if any(entry != claim for entry in folder.iterdir()):  # a run that began and ended since we looked
+        claim.unlink()
+        return False
+    _claims.append(claim)
+    return True

@@ -20,6 +20,7 @@ from lightning_tl.predict.inputs import PathStream
 from lightning_tl.predict.request import Request, add_request, check_no_request, check_root_absent, make_request
 from lightning_tl.predict.words import divide_words
 from lightning_tl.split_of_run import keep_fractions, keep_split, same_path
+from lightning_tl.values import checked_seed
 
 DEFAULT_ROOT = "runs"
 PROGRAM = "lightning-tl"
@@ -36,9 +37,9 @@ LISTS = ("phases", "model.augment")
 HELP = {
     "ckpt_path": "a checkpoint file; or best or last, that of the newest run in trainer.default_root_dir or its run_N "
     "folders. fit goes on from it, the others take weights, classes and data settings from it",
-    "seed_everything": "0 or more; of the division of the images, augmentation, dropout and the initial head",
+    "seed_everything": "0 to 2**32 - 1; of the division of the images, augmentation, dropout and the initial head",
     "weights_only": "without effect: checkpoints are tensors and plain values, and nothing else is ever loaded",
-    "trainer.default_root_dir": "the run folder where it is new or empty, else its run_N is; a folder of this machine",
+    "trainer.default_root_dir": "the run folder if it is new or empty, else run_N inside it; a local path",
     "trainer.max_epochs": "left out: each phase's epochs say how long a run is",
     "trainer.max_steps": "refused: phases last whole epochs; trainer.limit_train_batches makes a short trial",
     "trainer.max_time": "of a run, all its starts together, as 00:12:00:00 for half a day; it then saves and stops",
@@ -220,6 +221,4 @@ def root_of_runs(trainer: Any) -> str:
 
 def _seed(value: bool | int) -> int:
     """The run's seed: an integer, because draws are a function of it."""
-    if isinstance(value, bool) or value < 0:
-        raise InputError(f"seed_everything: a non-negative integer is needed. Received: {value}.")
-    return value
+    return checked_seed("seed_everything", value)

@@ -1,6 +1,6 @@
 """What the batches of a run must be: told once, at the first that is something else."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_tl.errors import InputError
+from lightning_tl.values import pixels
 
 NORMALISED = 10.0
 """Above what normalisation makes of white (ImageNet's: 2.64), below the lightest pixel of a batch of photographs."""
@@ -92,8 +93,8 @@ class BatchChecks:
         """Raise InputError for images of another size than checkpoints and exports will tell of."""
         if tuple(images.shape[-2:]) != size:
             raise InputError(
-                f"image_size: the model is for images of {_pixels(size)} pixels, and those of this batch have "
-                f"{_pixels(images.shape[-2:])}. Give TransferClassifier and the data the same image_size."
+                f"image_size: the model is for images of {pixels(size)} pixels, and those of this batch have "
+                f"{pixels(images.shape[-2:])}. Give TransferClassifier and the data the same image_size."
             )
 
     def compare_size(self, images: Tensor, size: tuple[int, int]) -> None:
@@ -101,11 +102,6 @@ class BatchChecks:
         if tuple(images.shape[-2:]) != size and not self._warned_of_size:
             self._warned_of_size = True
             rank_zero_warn(
-                f"image_size: the model was made for images of {_pixels(size)} pixels, and these have "
-                f"{_pixels(images.shape[-2:])}, on which it may do better or worse."
+                f"image_size: the model was made for images of {pixels(size)} pixels, and these have "
+                f"{pixels(images.shape[-2:])}, on which it may do better or worse."
             )
-
-
-def _pixels(size: Sequence[int]) -> str:
-    """Height and width, for a message."""
-    return " x ".join(map(str, size))

@@ -13,7 +13,7 @@ import torch
 import torchvision
 
 from lightning_tl.errors import InputError
-from lightning_tl.runfolder import LAST, PREVIOUS, find_checkpoint
+from lightning_tl.runfolder import BEST, LAST, PREVIOUS, find_checkpoint
 from lightning_tl.same_run import check_classes
 
 DATA_SETTINGS = (
@@ -153,8 +153,8 @@ def find_info(name: str | None, root: str | Path) -> CheckpointInfo:
             info = read_info(previous)
         except InputError as second:
             raise InputError(
-                f"{error} The checkpoint before it, {previous}, cannot be read either. Continue from the best with "
-                "--ckpt_path best, or leave ckpt_path out to train from the start."
+                f"{error} The checkpoint before it, {previous}, cannot be read either. Use the best, "
+                f"{path.with_name(BEST)}."
             ) from second
         warnings.warn(f"{error} Continuing from the checkpoint before it, {previous}.", stacklevel=2)
         return info

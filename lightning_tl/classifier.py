@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any
 
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_warn
@@ -26,7 +26,7 @@ from lightning_tl.optim import build_optimizer
 from lightning_tl.phase import Phase
 from lightning_tl.plainly import mark_up_to_date
 from lightning_tl.precision import warn_if_emulated
-from lightning_tl.pretrained import load_backbone
+from lightning_tl.pretrained import Convention, load_backbone
 from lightning_tl.resuming import begins_inside_an_epoch
 from lightning_tl.same_run import check_classes, check_network, check_run
 from lightning_tl.schedule import build_scheduler
@@ -34,6 +34,7 @@ from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.step_graph import StepGraph
 from lightning_tl.steps import STAGES, Batch, Steps
 from lightning_tl.trainer_checks import refuse_new_statistics
+from lightning_tl.values import checked_seed, image_sides, is_number
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
 # on Lightning's own use of it.
@@ -60,9 +61,9 @@ class TransferClassifier(Steps):
     they override call ``super()``, for augmentation and all that is checked and kept is in them.
 
     Args:
-        backbone: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
-        weights: ``imagenet``, ``none`` (random), or a .pth, .safetensors, .h5, .weights.h5 or .keras file.
         class_names: the classes in label order; the command line takes them from the data.
+        backbone: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
+        weights: ``imagenet``, ``none`` (random), or a .pth, .pt, .bin, .safetensors, .h5, .weights.h5 or .keras file.
         image_size: height and width of its images in pixels, or one number for both; training on others is refused.
         dropout: rate before the head, in [0, 1).
         augment: transforms of ``lightning_tl.augment``, or their configs, applied in training on the device.
@@ -79,7 +80,7 @@ class TransferClassifier(Steps):
             on the device, instead of computing them in every epoch; for ``augment`` without transforms alone.
         keep_memory: on a CPU, keep freed memory in the process for the next step; see ``keep_freed_memory``.
         compile: run the backbone through ``torch.compile``: half a minute of compilation in each phase, the first time.
-        seed: of augmentation, dropout and the head's initial weights.
+        seed: of augmentation, dropout and the head's initial weights; 0 to 2**32 - 1.
         weights_record: where the weights came from; written into checkpoints, not for hand use.
 
     Raises:
@@ -95,7 +96,7 @@ class TransferClassifier(Steps):
         dropout: float = 0.2,
         augment: Sequence[Augmentation | dict[str, Any]] = (),
         fused: bool = True,
-        convention: Literal["auto", "keras", "torch"] = "auto",
+        convention: Convention = "auto",
         class_weights: dict[str, float] | None = None,
         label_smoothing: float = 0.0,
         backbone_args: dict[str, Any] | None = None,
@@ -112,17 +113,17 @@ class TransferClassifier(Steps):
         if isinstance(class_names, str) or len(set(class_names)) < max(2, len(class_names)):
             received = repr(class_names) if isinstance(class_names, str) else list(class_names)
             raise InputError(f"class_names: at least two classes, each once, are needed. Received: {received}.")
-        if not 0 <= label_smoothing < 1:
-            raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing}.")
+        if not is_number(label_smoothing) or not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing: a share in [0, 1). Received: {label_smoothing!r}.")
         if not all(isinstance(name, str) for name in class_names):
             raise InputError(f"class_names: text is needed. Received: {list(class_names)}.")
         self.class_names = tuple(class_names)
-        self.label_smoothing, self.seed, self.keep_memory = label_smoothing, int(seed), keep_memory
-        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        self.label_smoothing, self.seed, self.keep_memory = label_smoothing, checked_seed("seed", seed), keep_memory
+        size = image_sides("image_size", image_size)
         make = partial(
             Backbone,
             backbone,
-            image_size=cast(tuple[int, int], size),
+            image_size=size,
             options=backbone_args,
             fold_batchnorm=fold_batchnorm,
             channels_last=channels_last,

@@ -112,6 +112,8 @@ def _run(module: str, args: Sequence[str] | None, load: Callable[[str], ModuleTy
     except KeyboardInterrupt as ended:
         print(f"lightning-tl: {printable(str(ended)) or 'interrupted'}", file=sys.stderr)
         return ENDED_BY_SIGINT
+    except BrokenPipeError:  # which ``program`` answers
+        raise
     except Exception as error:
         if os.environ.get(TRACEBACK, "0") != "0":
             traceback.print_exc()

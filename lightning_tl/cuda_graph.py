@@ -153,7 +153,7 @@ def _forget_workspaces() -> None:
     torch._C._cuda_clearCublasWorkspaces()
 
 
-class Recorder:
+class GraphRecorder:
     """Calls a function through graphs of it, made when a case comes for the second time; for one function an object.
 
     Args:
@@ -204,9 +204,9 @@ class Recorder:
         """Give their memory back."""
         self.__init__(self._copies)  # type: ignore[misc]
 
-    def __reduce__(self) -> tuple[type["Recorder"], tuple[bool]]:
+    def __reduce__(self) -> tuple[type["GraphRecorder"], tuple[bool]]:
         """Graphs do not travel to other processes, nor into copies."""
-        return Recorder, (self._copies,)
+        return GraphRecorder, (self._copies,)
 
     def _made(
         self, function: Callable[..., Any], given: Sequence[Tensor], proof: Proof | None, kept: Sequence[Any]

@@ -50,7 +50,7 @@ class Predictions:
 
     def accuracy(self) -> float:
         """Share of images whose predicted class is the true one, in [0, 1]; NaN without images."""
-        return float((self.predicted == self.label).mean())
+        return float((self.predicted == self.label).mean()) if len(self.index) else math.nan
 
     def f1(self) -> float:
         """Mean of the classes' F1, 2 hits / (predicted + true), over the classes that are there or predicted.
@@ -59,7 +59,7 @@ class Predictions:
         """
         counts = confusion_matrix(self, self.probabilities.shape[1])
         total = counts.sum(axis=0) + counts.sum(axis=1)
-        return float((2 * counts.diagonal()[total > 0] / total[total > 0]).mean())
+        return float((2 * counts.diagonal()[total > 0] / total[total > 0]).mean()) if total.any() else math.nan
 
     def where(self, keep: NDArray[np.bool_]) -> "Predictions":
         """Those rows alone; ``keep`` is (images,)."""

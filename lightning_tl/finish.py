@@ -84,7 +84,9 @@ def finish_fit(
 def finish_predict(
     trainer: lightning.Trainer, model: TransferClassifier, data: ImageFolderDataModule, run_folder: Path
 ) -> Path:
-    """Predict every image under the data's root; returns the path of predictions.csv in ``run_folder``.
+    """Predict the images under the data's root; returns the path of predictions.csv in ``run_folder``.
+
+    All of them, unless the trainer has a ``limit_predict_batches``.
 
     Raises:
         InputError: no batch is to be predicted.

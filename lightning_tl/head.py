@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_tl import draws
-from lightning_tl.cuda_graph import Recorder
+from lightning_tl.cuda_graph import GraphRecorder
 from lightning_tl.errors import InputError
+from lightning_tl.values import is_number
 
 
 class Dropout(nn.Module):
@@ -21,10 +22,10 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise InputError(f"dropout: a fraction in [0, 1). Received: {rate}.")
+        if not is_number(rate) or not 0 <= rate < 1:
+            raise InputError(f"dropout: a fraction in [0, 1). Received: {rate!r}.")
         self.rate = rate
-        self._recorder = Recorder()
+        self._recorder = GraphRecorder()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Dropout":
         """What ``to`` and its like do: elsewhere, graphs are others."""
@@ -76,15 +77,14 @@ def class_weight_tensor(weights: Mapping[str, float] | None, class_names: Sequen
     """One weight a class, 1 where none is given; shape (num_classes,).
 
     Raises:
-        InputError: a name that is no class, or a negative weight.
+        InputError: a name that is no class, or a weight that is negative or no finite number.
     """
-    # YAML reads a class called 0 as a number.
-    weights = {str(name): float(weight) for name, weight in (weights or {}).items()}
+    weights = {str(name): weight for name, weight in (weights or {}).items()}  # YAML reads a class called 0 as a number
     unknown = sorted(set(weights) - set(class_names))
     if unknown:
         raise InputError(f"class_weights: no such class: {', '.join(unknown)}. Classes: {', '.join(class_names)}.")
-    if any(weight < 0 for weight in weights.values()):
-        raise InputError(f"class_weights: weights must not be negative. Received: {weights}.")
+    if not all(is_number(weight) and 0 <= weight < math.inf for weight in weights.values()):
+        raise InputError(f"class_weights: finite numbers of 0 or more are needed. Received: {weights}.")
     return torch.tensor([weights.get(name, 1.0) for name in class_names])
 
 

@@ -117,14 +117,14 @@ def mobilenetv2_layers(alpha: float = 1.0, pooling: bool = False) -> tuple[Keras
     return tuple(layers)
 
 
-def torch_modules(library: Library, alpha: float = 1.0, pooling: bool = False) -> list[tuple[str, str | None]]:
+def torch_modules(library: Library, alpha: float = 1.0) -> list[tuple[str, str | None]]:
     """Keras layer name and torch module path (None for a layer without weights), in Keras' order.
 
     Raises:
         ValueError: ``library`` is neither torchvision nor timm.
     """
     _known(library)
-    return [(layer.name, layer.module(library)) for layer in mobilenetv2_layers(alpha, pooling)]
+    return [(layer.name, layer.module(library)) for layer in mobilenetv2_layers(alpha)]
 
 
 @cache
@@ -140,10 +140,10 @@ def name_table(library: Library, alpha: float = 1.0) -> tuple[Variable, ...]:
     return tuple(_variables(library, alpha))
 
 
-def divisible(channels: float, divisor: int = 8) -> int:
-    """Channels rounded to a multiple of ``divisor``, at most 10 % down (``_make_divisible`` in Keras)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
+def divisible(channels: float) -> int:
+    """Channels rounded to a multiple of 8, at most 10 % down (``_make_divisible`` in Keras)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def same_widths(alpha: float) -> bool:

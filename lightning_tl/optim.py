@@ -49,9 +49,6 @@ class KerasAdam(torch.optim.Adam):
         super().__init__(params, lr=lr, betas=betas, eps=eps, **options)
         # With this flag the scaler skips a step inside the fused kernel, where it could not be counted.
         self._step_supports_amp_scaling = False
-        for group in self.param_groups:
-            group.setdefault("epsilon_hat", group["eps"])
-            group.setdefault("steps", 0)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group that counts its own steps from 0."""

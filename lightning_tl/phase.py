@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning_tl.data.plain import plain
 from lightning_tl.errors import InputError
+from lightning_tl.values import is_number, is_whole
 
 HIGHER_IS_BETTER = ("accuracy", "f1")
 """How names of metrics end that are to rise."""
@@ -15,11 +16,6 @@ HIGHER_IS_BETTER = ("accuracy", "f1")
 def better_mode(monitor: str) -> str:
     """``max`` or ``min``, what a metric of this name is to become; torch and Lightning would minimise an accuracy."""
     return "max" if monitor.endswith(HIGHER_IS_BETTER) else "min"
-
-
-def is_number(value: object) -> bool:
-    """Whether ``value`` is a number, no bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -65,14 +61,15 @@ class Phase:
             self.name,
         )
         _check(
-            isinstance(self.epochs, int) and is_number(self.epochs) and self.epochs >= 1,
+            is_whole(self.epochs) and self.epochs >= 1,
             "epochs",
             "at least 1 epoch",
             self.epochs,
         )
         _check(is_number(self.lr) and 0 < self.lr < math.inf, "lr", "a learning rate above 0", self.lr)
         layers = self.unfreeze_last
-        _check(layers == "all" or (isinstance(layers, int) and layers >= 0), "unfreeze_last", "0 or more", layers)
+        counted = is_whole(layers) and layers >= 0  # type: ignore[operator]
+        _check(layers == "all" or counted, "unfreeze_last", "0 or more", layers)
         _check(
             self.scheduler in ("none", "cosine", "plateau"),
             "scheduler",

@@ -1,18 +1,20 @@
 """A backbone with its weights, in their convention."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from lightning_tl.backbone import Backbone
 from lightning_tl.errors import InputError
 from lightning_tl.weights import find_weights, load_into
+
+Convention = Literal["auto", "keras", "torch"]
 
 
 def load_backbone(
     make: Callable[..., Backbone],
     name: str,
     weights: str,
-    convention: Literal["auto", "keras", "torch"],
+    convention: Convention,
     record: dict[str, str] | None,
 ) -> tuple[Backbone, dict[str, str]]:
     """The backbone, made for the convention of its weights, with them; and where they came from.
@@ -25,8 +27,11 @@ def load_backbone(
         record: where the weights came from, if they are to come from a checkpoint later.
 
     Raises:
-        InputError: weights that are not found, do not fit, or are of another convention than the one given.
+        InputError: an unknown convention, or weights that are not found, do not fit, or are of another convention than
+            the one given.
     """
+    if convention not in get_args(Convention):
+        raise InputError(f"convention: one of {', '.join(get_args(Convention))} is needed. Received: {convention!r}.")
     if weights == "none":
         backbone = make(convention="torch" if convention == "auto" else convention)
         return backbone, record or {"source": "none: random initial weights", "sha256": ""}

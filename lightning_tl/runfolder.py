@@ -54,11 +54,15 @@ def _claimed(folder: Path) -> bool:
     if not folder.is_dir() or any(folder.iterdir()):
         return False
     claim = folder / CLAIM
-    with suppress(FileExistsError):
+    try:
         claim.open("x").close()
-        _claims.append(claim)
-        return True
-    return False
+    except FileExistsError:
+        return False
+    if any(entry != claim for entry in folder.iterdir()):  # a run that began and ended since we looked
+        claim.unlink()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def check_writable(folder: Path) -> None:
@@ -87,7 +91,9 @@ def run_folder_of(checkpoint: str | Path) -> Path:
 
 
 def find_checkpoint(name: str | None, root: str | Path) -> Path:
-    """A checkpoint by path, or ``best`` or ``last`` of the newest run under ``root``: that which saved any last.
+    """A checkpoint by path, or ``best`` or ``last`` of the newest run under ``root``.
+
+    The newest run is the one that saved a checkpoint most recently.
 
     Raises:
         InputError: there is none, or that run has none of that name.

@@ -99,7 +99,7 @@ class LastCheckpoint(Checkpoint):
         self._last_is_whole = self.path.is_file() and resumed_from.is_file() and self.path.samefile(resumed_from)
         if trainer.is_global_zero:
             for half_written in self.path.parent.glob(".*.ckpt"):
-                half_written.unlink()
+                half_written.unlink(missing_ok=True)  # two resumes of one run may both see it
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the state between two epochs; the phase has changed already if it was to."""

@@ -7,7 +7,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from lightning_tl.errors import InputError
-from lightning_tl.phase import Phase, better_mode, is_number
+from lightning_tl.phase import Phase, better_mode
+from lightning_tl.values import is_number
 
 NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps")
 """Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""

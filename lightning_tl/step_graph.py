@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lightning_tl.cuda_graph import Recorder, copied, waiting
+from lightning_tl.cuda_graph import GraphRecorder, copied, waiting
 from lightning_tl.fingerprint import hooks_of
 from lightning_tl.foldable import proof_tolerance
 from lightning_tl.folding import tensors_read
@@ -33,7 +33,7 @@ class StepGraph:
     """
 
     def __init__(self) -> None:
-        self._recorder = Recorder(copies=False)
+        self._recorder = GraphRecorder(copies=False)
         self._state: tuple[Any, ...] = ()
         self._held: list[Any] = []
         self._trained: list[nn.Parameter] = []

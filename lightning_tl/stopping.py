@@ -8,7 +8,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_tl.errors import InputError
-from lightning_tl.phase import Phase, better_mode, is_number
+from lightning_tl.phase import Phase, better_mode
+from lightning_tl.values import is_number
 
 NUMBERS = ("patience", "min_delta")
 """Arguments that are numbers: after a validation, when they are compared, it would be late to say so."""

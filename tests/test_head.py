@@ -57,7 +57,7 @@ def test_class_weights_by_name() -> None:
         class_weight_tensor({7: 1.0}, ["0", "1"])
     with pytest.raises(InputError, match="no such class: c. Classes: a, b"):
         class_weight_tensor({"c": 1.0}, ["a", "b"])
-    with pytest.raises(InputError, match="must not be negative"):
+    with pytest.raises(InputError, match="finite numbers of 0 or more"):
         class_weight_tensor({"a": -1.0}, ["a", "b"])
 
 

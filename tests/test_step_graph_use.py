@@ -294,7 +294,7 @@ def test_on_a_cpu_there_is_none(model: TransferClassifier) -> None:
 def test_the_benchmark_switches_it_off(
     switch: str, recordings: Recordings, model: TransferClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for of, name in ((step_graph, "offered"), (cuda_graph.Recorder, "__call__")):
+    for of, name in ((step_graph, "offered"), (cuda_graph.GraphRecorder, "__call__")):
         monkeypatch.setattr(of, name, getattr(of, name))  # put back in the end
     transfer.switch({switch: True})
     for _ in range(3):

@@ -175,7 +175,7 @@ def switch(options: dict[str, Any]) -> None:
     if options.get("no_graph"):
         frozen_graph.WORTH = 2**62
     if options.get("unrecorded"):
-        cuda_graph.Recorder.__call__ = lambda *_, **__: None  # type: ignore[method-assign]
+        cuda_graph.GraphRecorder.__call__ = lambda *_, **__: None  # type: ignore[method-assign]
     if options.get("steps_apart"):
         step_graph.offered = lambda images: False
     if options.get("norms_apart"):

@@ -1,8 +1,10 @@
 """Finding images: root/<class>/* or root/{train,val[,test]}/<class>/*."""
 
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,10 +12,13 @@ from typing import NoReturn
 
 from keras_ref.errors import InputError
 
-IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""File names taken for images, in any case: those of Keras, and WebP."""
-OTHER_EXTENSIONS = (".avif", ".heic", ".heif", ".jfif", ".jp2", ".tif", ".tiff")
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
+"""File names taken for images, in any case: those of Keras, WebP, and the third name of JPEG files."""
+OTHER_EXTENSIONS = (".avif", ".heic", ".heif", ".jp2", ".tif", ".tiff")
 """Those of images that are not read: people are told of them."""
+
+LISTED = 5
+"""Names in a message; of more it says how many."""
 
 SPLITS = ("train", "val", "test")
 SPLIT_OF = {
@@ -104,11 +109,14 @@ def _holds_folders_alone(folder: Path) -> bool:
 
 
 def check_root(root: str | Path) -> Path:
-    """Root as a Path. Raises InputError if it is not a folder."""
+    """Root as a Path. Raises InputError if it is not a folder, or nobody may look."""
     path = Path(root)
-    if path.is_dir():
-        return path
-    received = "is a file" if path.exists() else "does not exist"
+    try:
+        if path.is_dir():
+            return path
+        received = "is a file" if path.exists() else "does not exist"
+    except OSError as error:  # a name that is too long, a folder that nobody may look into
+        raise InputError(f"data.root {str(path)!r} cannot be read: {error.strerror}.") from error
     raise InputError(f"data.root {str(path)!r} {received}. Give a folder that holds one folder of images per class.")
 
 
@@ -179,10 +187,13 @@ def _images(folders: Sequence[Path], root: Path) -> list[list[Path]]:
     """Images at any depth below each of ``folders``, in no particular order; tells once of those it cannot take."""
     files = [list(_files(folder)) for folder in folders]
     found = [[path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS)] for paths in files]
+    for path in chain.from_iterable(found):
+        _refuse_pipe(path)
     others = [path for path in chain.from_iterable(files) if path.name.lower().endswith(OTHER_EXTENSIONS)]
     if others:
+        said = "1 image is" if len(others) == 1 else f"{len(others)} images are"
         warnings.warn(
-            f"data.root {str(root)!r}: {len(others)} images are left out, whose formats are not read: "
+            f"data.root {str(root)!r}: {said} left out, in a format that is not read: "
             f"{listed(sorted(path.relative_to(root).as_posix() for path in others))}. Save them as JPEG or PNG to have "
             "them in.",
             stacklevel=2,
@@ -197,8 +208,16 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
-def listed(names: Iterable[str], limit: int = 5) -> str:
+def _refuse_pipe(path: Path) -> None:
+    """Raise InputError for pipes, sockets and devices, which may never end. A link to nowhere is a bad image."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise InputError(f"data.root: {str(path)!r} is no file that can be read whole. Take it out of the root.")
+
+
+def listed(names: Iterable[str]) -> str:
     """The first names in quotes, and how many more there are."""
     names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(repr(name) for name in names[:LISTED]) + more

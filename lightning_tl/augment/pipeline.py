@@ -11,7 +11,7 @@ from lightning_tl import draws
 from lightning_tl.augment.base import Augmentation, Geometric, Params, arguments_of, as_float, as_type
 from lightning_tl.augment.random_flip import RandomFlip
 from lightning_tl.augment.resample import compose, resample
-from lightning_tl.cuda_graph import Recorder
+from lightning_tl.cuda_graph import GraphRecorder
 from lightning_tl.errors import InputError
 
 Drawn = tuple[Augmentation, Params]
@@ -48,7 +48,7 @@ class AugmentationPipeline(nn.Module):
                 )
         self.transforms = nn.ModuleList(transforms)
         self.fused = fused
-        self._recorder = Recorder()
+        self._recorder = GraphRecorder()
 
     def draw(self, index: Tensor, seed: int, epoch: int, dtype: torch.dtype = torch.float32) -> list[Params]:
         """The parameters of every transform for these samples: a function of the arguments alone.

@@ -26,9 +26,7 @@ from lightning_tl.bridge.width import find_alpha, shapes_at
 from lightning_tl.errors import InputError
 from lightning_tl.files import replacing
 from lightning_tl.keras_layers import Library, mobilenetv2_layers, name_table
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of torchvision's ImageNet weights, on pixels in [0, 1] (torchvision/transforms/_presets.py)."""
+from lightning_tl.network import IMAGENET_MEAN, IMAGENET_STD
 
 _SMALLEST = 32
 """Pixels; keras.applications.MobileNetV2 accepts no smaller image."""

@@ -13,10 +13,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_tl.errors import InputError
 
-IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""File names taken for images, in any case: those of Keras, and WebP."""
-OTHER_EXTENSIONS = (".avif", ".heic", ".heif", ".jfif", ".jp2", ".tif", ".tiff")
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
+"""File names taken for images, in any case: those of Keras, WebP, and the third name of JPEG files."""
+OTHER_EXTENSIONS = (".avif", ".heic", ".heif", ".jp2", ".tif", ".tiff")
 """Those of images that are not read: people are told of them."""
+
+LISTED = 5
+"""Names in a message; of more it says how many."""
 
 SPLITS = ("train", "val", "test")
 SPLIT_OF = {
@@ -218,8 +221,9 @@ def _images(folders: Sequence[Path], root: Path) -> list[list[Path]]:
         _refuse_pipe(path)
     others = [path for path in chain.from_iterable(files) if path.name.lower().endswith(OTHER_EXTENSIONS)]
     if others:
+        said = "1 image is" if len(others) == 1 else f"{len(others)} images are"
         rank_zero_warn(
-            f"data.root {str(root)!r}: {len(others)} images are left out, whose formats are not read: "
+            f"data.root {str(root)!r}: {said} left out, in a format that is not read: "
             f"{listed(sorted(path.relative_to(root).as_posix() for path in others))}. Save them as JPEG or PNG to have "
             "them in."
         )
@@ -241,8 +245,8 @@ def _refuse_pipe(path: Path) -> None:
             raise InputError(f"data.root: {str(path)!r} is no file that can be read whole. Take it out of the root.")
 
 
-def listed(names: Iterable[str], limit: int = 5) -> str:
+def listed(names: Iterable[str]) -> str:
     """The first names in quotes, and how many more there are."""
     names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(repr(name) for name in names[:LISTED]) + more

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from lightning_tl.data.check import BAD_IMAGE_POLICIES, BadImagePolicy
 from lightning_tl.data.decode import RESIZE_MODES, ResizeMode
 from lightning_tl.errors import InputError
 from lightning_tl.files import at_home
+from lightning_tl.values import checked_seed, image_sides, is_number, is_whole
 
 SPLIT_METHODS = ("stratified", "keras")
 ALL = "all"
@@ -56,15 +57,16 @@ class DataOptions:
         for name in PATHS:
             value = getattr(self, name)
             object.__setattr__(self, name, at_home(value) if isinstance(value, str) else value)
-        _check_size(self.image_size)
+        image_sides("data.image_size", self.image_size)
         _check_integer("batch_size", self.batch_size, 1)
         _check_choice("batch_size_is", self.batch_size_is, BATCH_SIZES)
         _check_integer("num_workers", self.num_workers, 0)
-        _check_integer("seed", self.seed, 0)
+        checked_seed("data.seed", self.seed)
+        _check_flag("antialias", self.antialias)
         _check_choice("resize", self.resize, RESIZE_MODES)
         _check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
         _check_choice("cache", self.cache, CACHE_MODES)
-        if not isinstance(self.cache_gb, (int, float)) or not self.cache_gb > 0 or not isfinite(self.cache_gb):
+        if not is_number(self.cache_gb) or not 0 < self.cache_gb < inf:
             raise InputError(
                 f"data.cache_gb must be a finite number of gigabytes above 0. Received: {self.cache_gb!r}."
             )
@@ -75,8 +77,7 @@ class DataOptions:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        size = self.image_size
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
+        return image_sides("data.image_size", self.image_size)
 
     def batch_size_on(self, devices: int) -> int:
         """Images in a batch of each of ``devices``.
@@ -104,12 +105,14 @@ class DataOptions:
         return None if self.split in (*SPLIT_METHODS, ALL) else self.split
 
     def _check_fractions(self) -> None:
-        for name, value, least in (
-            ("val_fraction", self.val_fraction, "0 <"),
-            ("test_fraction", self.test_fraction, "0 <="),
-        ):
-            if not 0 <= value < 1 or (least == "0 <" and value == 0):
-                raise InputError(f"data.{name} must be a number with {least} {name} < 1. Received: {value}.")
+        if not is_number(self.val_fraction) or not 0 < self.val_fraction < 1:
+            raise InputError(
+                f"data.val_fraction must be a number with 0 < val_fraction < 1. Received: {self.val_fraction!r}."
+            )
+        if not is_number(self.test_fraction) or not 0 <= self.test_fraction < 1:
+            raise InputError(
+                f"data.test_fraction must be a number with 0 <= test_fraction < 1. Received: {self.test_fraction!r}."
+            )
         if self.val_fraction + self.test_fraction >= 1:
             raise InputError(
                 "data.val_fraction and data.test_fraction must leave something to train on. "
@@ -139,16 +142,14 @@ class DataOptions:
             raise InputError(f"data.split keras divides folders, not data.dataset {self.dataset!r}. Use stratified.")
 
 
-def _check_size(size: int | Sequence[int]) -> None:
-    sides = [size] if isinstance(size, int) else list(size) if isinstance(size, (list, tuple)) else []
-    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
-    if not whole or len(sides) != (1 if isinstance(size, int) else 2):
-        raise InputError(f"data.image_size must be a positive integer or [height, width]. Received: {size!r}.")
-
-
 def _check_integer(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or value < least:
         raise InputError(f"data.{name} must be an integer of at least {least}. Received: {value!r}.")
+
+
+def _check_flag(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise InputError(f"data.{name} must be true or false. Received: {value!r}.")
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

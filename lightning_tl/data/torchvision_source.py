@@ -126,7 +126,7 @@ def _alone(what: str, downloads: bool) -> AbstractContextManager[None]:
     folder = (default_folder() or Path(tempfile.gettempdir(), "lightning_tl")) / "downloads"
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    return one_at_a_time(folder / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.lock")
+    return one_at_a_time(folder / f"{hashlib.sha256(os.fsencode(what)).hexdigest()[:40]}.lock")
 
 
 def _parts(make: Callable[..., Any], class_path: str, free: Sequence[str]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def all_labels(data: Any) -> list[int]:
 def to_rgb(image: Any) -> Tensor:
     """A Pillow image, or a tensor of shape ([1 or 3,] height, width), as uint8 RGB, shape (3, height, width).
 
-    Floating-point tensors are taken to be in [0, 1].
+    Floating-point tensors are taken to be in [0, 1], uint8 ones to be in [0, 255].
 
     Raises:
         InputError: anything else.
@@ -180,6 +180,11 @@ def to_rgb(image: Any) -> Tensor:
         raise InputError(
             "data.dataset must give (image, label) with a Pillow image or a tensor of 1 or 3 channels. "
             f"Received: {type(image).__name__}{shape}."
+        )
+    if image.dtype != torch.uint8 and not image.is_floating_point():  # whose range nobody knows
+        raise InputError(
+            "data.dataset must give pixels as uint8 in [0, 255] or floating-point numbers in [0, 1]. "
+            f"Received: a tensor of {image.dtype}."
         )
     if image.is_floating_point():
         image = (image * 255).round().clamp(0, 255)

@@ -18,7 +18,8 @@ def describe(origin: Origin, classifier: TransferClassifier) -> Description:
         classifier: its model.
 
     Returns:
-        ``class_names`` in label order; ``image_size`` [height, width] in pixels; ``backbone``, ``backbone_args`` and
+        ``class_names`` in label order; ``image_size`` [height, width] in pixels; ``channel_order`` RGB and
+        ``pixel_range`` [0, 255] of the input; ``backbone``, ``backbone_args`` and
         ``convention`` as in the config; ``resize`` and ``antialias``, how images were brought to that size, ``unknown``
         where other loaders than ours did it;
         ``divisor`` and ``offset`` of the scaling ``pixels / divisor - offset`` inside the model, by channel;

@@ -1,6 +1,5 @@
 """``predict`` with PATHs, from the paths to the file."""
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from lightning_tl.predict.text_formats import TextFormat
 from lightning_tl.predict.writer import PredictionWriter
 from lightning_tl.ranks import is_first_process
 from lightning_tl.sigterm import EndPrediction, Sigterm
+from lightning_tl.weights import sha256
 
 CHUNK = 2048
 """Images in a chunk, about: what an interruption costs at most, and the rows of a Parquet row group."""
@@ -137,11 +137,9 @@ def _settings(
     request: Request,
 ) -> dict[str, Any]:
     """What decides the bytes of the result, but for the images: an unfinished one is continued with the same alone."""
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "PATH": list(stream.words),
-        "checkpoint's sha256": digest,
+        "checkpoint's sha256": sha256(checkpoint),
         "classes": list(model.class_names),
         "top_k": request.top_k,
         "data.image_size": list(options.size),

@@ -10,9 +10,9 @@ MISSING = RANGE = "\u2013"
 MINUS = "\u2212"
 
 
-def percent(share: float | None, digits: int = 2) -> str:
+def percent(share: float | None) -> str:
     """A share in [0, 1] as ``93.12 %``."""
-    return f"{100 * share:.{digits}f}{THIN}%" if _known(share) else MISSING
+    return f"{100 * share:.2f}{THIN}%" if _known(share) else MISSING
 
 
 def points(difference: float) -> str:
@@ -21,14 +21,14 @@ def points(difference: float) -> str:
     return f"{sign}{100 * abs(difference):.2f}{THIN}pp"
 
 
-def interval(bounds: tuple[float, float], digits: int = 1) -> str:
+def interval(bounds: tuple[float, float]) -> str:
     """Bounds in [0, 1] as ``91.2 - 94.6 %``, with an en dash."""
-    return f"{100 * bounds[0]:.{digits}f}{THIN}{RANGE}{THIN}{100 * bounds[1]:.{digits}f}{THIN}%"
+    return f"{100 * bounds[0]:.1f}{THIN}{RANGE}{THIN}{100 * bounds[1]:.1f}{THIN}%"
 
 
-def decimal(value: Any, digits: int = 4) -> str:
-    """A number with so many digits; a dash for what is no finite number."""
-    return f"{value:.{digits}f}" if _known(value) else MISSING
+def decimal(value: Any) -> str:
+    """A number with four digits; a dash for what is no finite number."""
+    return f"{value:.4f}" if _known(value) else MISSING
 
 
 def whole(value: Any) -> str:

@@ -107,7 +107,10 @@ def read_metrics(path: Path) -> tuple[Epoch, ...]:
             continue
         where = f"{str(path)!r}, line {line}"
         numbers = {name: _number(where, cell) for name, cell in cells.items() if name.startswith(("train_", "val_"))}
-        known = epochs.setdefault(int(_number(where, cells["epoch"])), {})
+        epoch = _number(where, cells["epoch"])
+        if not math.isfinite(epoch):
+            raise InputError(f"{where}: epoch must be a number. Received: {cells['epoch']!r}.")
+        known = epochs.setdefault(int(epoch), {})
         known.update({name: value for name, value in numbers.items() if math.isfinite(value)})
     return tuple(Epoch(number, epochs[number]) for number in sorted(epochs))
 

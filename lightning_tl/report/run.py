@@ -110,7 +110,8 @@ def read_run(folder: str | Path, name: str | None = None) -> Run:
     if missing := [file for file in NEEDED if not (folder / file).is_file()]:
         raise InputError(
             f"RUN: {str(folder)!r} has no {' and no '.join(missing)}, which fit writes at its end. "
-            "Give the folder of a run that has ended; fit --ckpt_path RUN/checkpoints/last.ckpt ends one."
+            "Give the folder of a run that has ended; fit --config RUN/config.yaml --ckpt_path "
+            "RUN/checkpoints/last.ckpt ends one."
         )
     results = _results(folder / "results.json")
     predictions = read_predictions(folder / "predictions.csv", tuple(results["classes"]))

@@ -55,7 +55,7 @@ def label(x: float, y: float, text: str, anchor: str, class_: str = "label") -> 
 
 
 def ticks(values: Sequence[float], top: float | None) -> list[float]:
-    """Four to six round numbers that enclose the values, up to ``top`` if given."""
+    """Two to seven round numbers that enclose the values, up to ``top`` if given."""
     low, high = min(values), max(values) if top is None else top
     span = (high - low) or abs(high) or 1.0
     size = 10 ** math.floor(math.log10(span / 4))

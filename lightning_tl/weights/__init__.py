@@ -1,7 +1,6 @@
 """Pretrained weights: found in a cache, fetched and verified, or read from a file; never silently random."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,6 +12,7 @@ from lightning_tl.bridge.read import Convention
 from lightning_tl.errors import InputError
 from lightning_tl.files import at_home
 from lightning_tl.keras_layers import Library
+from lightning_tl.values import pixels
 from lightning_tl.weights.download import sha256
 from lightning_tl.weights.formats import KERAS, SUFFIXES, read_safetensors, read_torch, safetensors_metadata
 from lightning_tl.weights.official import imagenet
@@ -48,7 +48,7 @@ def find_weights(backbone: str, weights: str) -> WeightsFile:
 
     Args:
         backbone: ``torchvision/mobilenet_v2`` or ``timm/<name>``.
-        weights: ``imagenet``, or the path of a .pth, .pt, .safetensors, .h5, .weights.h5 or .keras file.
+        weights: ``imagenet``, or the path of a .pth, .pt, .bin, .safetensors, .h5, .weights.h5 or .keras file.
 
     Raises:
         InputError: no source has them (with everything that was tried), or no such file or format.
@@ -151,10 +151,6 @@ def _other_size(net: nn.Module, image_size: tuple[int, int] | None) -> str:
     if image_size is None or not theirs or not cfg.get("fixed_input_size") or tuple(theirs) == tuple(image_size):
         return ""
     return (
-        f"timm's own weights are for images of {_pixels(theirs)} pixels and this network is for {_pixels(image_size)}: "
+        f"timm's own weights are for images of {pixels(theirs)} pixels and this network is for {pixels(image_size)}: "
         f"for those, set data.image_size to {theirs[0] if len(set(theirs)) == 1 else theirs}."
     )
-
-
-def _pixels(size: Sequence[int]) -> str:
-    return " x ".join(map(str, size))

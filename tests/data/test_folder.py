@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from keras_ref.data.folder import scan as keras_scan
+from keras_ref.errors import InputError as KerasInputError
 from lightning_tl.data.folder import Sample, list_images, scan
 from lightning_tl.data.module import ImageFolderDataModule
 from lightning_tl.data.split import keras_split
@@ -175,15 +176,16 @@ def test_hymenoptera(assets: Path) -> None:
 def test_a_pipe_among_the_images_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(tmp_path / "a/2.png")
-    with pytest.raises(InputError, match=r"a/2.png' is no file that can be read whole"):
-        scan(tmp_path)
+    for scanned, refusal in ((scan, InputError), (keras_scan, KerasInputError)):
+        with pytest.raises(refusal, match=r"a/2.png' is no file that can be read whole"):
+            scanned(tmp_path)
 
 
 def test_images_of_formats_that_are_not_read_are_told_of(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "a/2.TIF", "a/notes.txt", "b/1.jpg", "b/deep/2.heic", "b/.hidden.tif")
     known = [
-        f"data.root {str(tmp_path)!r}: 2 images are left out, whose formats are not read: 'a/2.TIF', 'b/deep/2.heic'. "
-        "Save them as JPEG or PNG to have them in."
+        f"data.root {str(tmp_path)!r}: 2 images are left out, in a format that is not read: 'a/2.TIF', "
+        "'b/deep/2.heic'. Save them as JPEG or PNG to have them in."
     ]
     for scanned in (scan, keras_scan):
         with pytest.warns(UserWarning, match="2 images are left out") as warned:

@@ -54,7 +54,7 @@ def test_images_of_formats_that_are_not_read_are_paths_to_be_reported(tree: Path
         (tree / name).touch()
     read = set(PathStream(["deep"]))
     assert names < read
-    with pytest.warns(UserWarning, match="2 images are left out, whose formats are not read"):
+    with pytest.warns(UserWarning, match="2 images are left out, in a format that is not read"):
         assert read - names == set(list_images("deep"))
 
 
