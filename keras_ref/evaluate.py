@@ -79,7 +79,13 @@ def collect(model: Any, batches: Sequence[Batches], label_smoothing: float) -> P
 def cross_entropy(
     probabilities: NDArray[np.float32], label: NDArray[np.int64], label_smoothing: float = 0.0
 ) -> NDArray[np.float32]:
-    """Each image's part of the validation loss, (images,)."""
+    """Each image's part of the validation loss, float32 (images,).
+
+    Args:
+        probabilities: (images, classes), in [0, 1].
+        label: true classes, (images,).
+        label_smoothing: share of the target spread evenly over all classes, in [0, 1).
+    """
     classes = probabilities.shape[1]
     target = np.eye(classes)[label] * (1 - label_smoothing) + label_smoothing / classes
     # Keras' loss clips probabilities, but on TensorFlow it finds the logits that they were made of.
@@ -89,7 +95,7 @@ def cross_entropy(
 
 
 def confusion_matrix(predictions: Predictions, num_classes: int) -> NDArray[np.int64]:
-    """Counts, (true class, predicted class)."""
+    """Counts, int64 (true class, predicted class)."""
     flat = predictions.label * num_classes + predictions.predicted
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -98,6 +104,9 @@ def write_predictions(path: Path, predictions: Predictions, samples: Sequence[Sa
     """Write split, path, true and predicted label and a probability column a class; samples are by index.
 
     Names that a spreadsheet would take for formulas begin with an apostrophe; see ``guarded``.
+
+    Raises:
+        OSError: the file cannot be written; an old one stays.
     """
     rows = [["split", "path", "label", "predicted", *(f"probability_{name}" for name in classes)]]
     for row, index in enumerate(predictions.index):
@@ -166,7 +175,11 @@ def results(
 
 
 def write_results(path: Path, values: Mapping[str, Any]) -> None:
-    """Write results.json; what is no number, as the loss of a run that diverged, is null."""
+    """Write results.json; what is no number, as the loss of a run that diverged, is null.
+
+    Raises:
+        OSError: the file cannot be written; an old one stays.
+    """
     write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
 
 

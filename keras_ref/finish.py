@@ -38,6 +38,9 @@ def finish_fit(
 
     Returns:
         The contents of results.json.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     best = run_folder / "checkpoints" / BEST
     classifier.saver.load_weights(best)

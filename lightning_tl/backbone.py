@@ -42,7 +42,8 @@ class Backbone(nn.Module):
         forgotten: how often ``forget`` was called: what was made from the weights before is of others.
 
     Raises:
-        InputError: unknown name or options, or a convention that the network does not have.
+        InputError: unknown name or options, a convention that the network does not have, or images of a size that it
+            cannot take.
     """
 
     def __init__(

@@ -155,7 +155,11 @@ def results(
 
 
 def write_results(path: Path, values: Mapping[str, Any]) -> None:
-    """Write results.json; what is no number, as the loss of a run that diverged, is null."""
+    """Write results.json; what is no number, as the loss of a run that diverged, is null.
+
+    Raises:
+        OSError: the file cannot be written; an old one stays.
+    """
     write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
 
 

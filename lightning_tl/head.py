@@ -63,7 +63,10 @@ class Dropout(nn.Module):
 
 
 def linear_head(num_features: int, num_classes: int, seed: int) -> nn.Linear:
-    """A linear layer with Keras' initial weights: glorot uniform, drawn from ``seed``, and zero bias."""
+    """A linear layer with Keras' initial weights: glorot uniform, drawn from ``seed``, and zero bias.
+
+    The weight's shape is torch's, (num_classes, num_features).
+    """
     head = nn.Linear(num_features, num_classes)
     key = draws.stream_key(seed, draws.HEAD, 0)
     limit = math.sqrt(6 / (num_features + num_classes))  # Glorot & Bengio 2010, equation 16

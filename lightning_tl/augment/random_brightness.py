@@ -39,6 +39,6 @@ class RandomBrightness(Augmentation):
 
 
 def brightness_delta(factor: Factor, value_range: ValueRange, uniforms: Tensor) -> Tensor:
-    """Uniform in the factor's range, times the width of the value range."""
+    """Uniform in the factor's range, times the width of the value range; (batch,) from uniforms in [0, 1), (batch,)."""
     lower, upper = factor_range(factor, -1.0)
     return (uniforms * (upper - lower) + lower) * (value_range[1] - value_range[0])

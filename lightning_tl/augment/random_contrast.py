@@ -39,6 +39,6 @@ class RandomContrast(Augmentation):
 
 
 def contrast_scale(factor: Factor, uniforms: Tensor) -> Tensor:
-    """Uniform in [1 - lower, 1 + upper] of the factor's range."""
+    """Uniform in [1 - lower, 1 + upper] of the factor's range; (batch,) from uniforms in [0, 1), (batch,)."""
     lower, upper = factor_range(factor, 0.0)
     return uniforms * (upper + lower) + (1.0 - lower)

@@ -37,7 +37,11 @@ class Deployed(nn.Module):
 
 
 def load_classifier(checkpoint: CheckpointInfo) -> TransferClassifier:
-    """The model of a checkpoint as ``predict`` runs it, on the CPU; what the exported files are compared with."""
+    """The model of a checkpoint as ``predict`` runs it, on the CPU; what the exported files are compared with.
+
+    Raises:
+        InputError: the checkpoint is of no ``TransferClassifier`` of this version.
+    """
     return _load(checkpoint)
 
 
@@ -46,7 +50,7 @@ def load_plain(checkpoint: CheckpointInfo) -> TransferClassifier:
 
     Folding computes the same function by layer classes of ours and by writing to them in ``forward``; exporters would
     trace that, and a reader of the file would look in vain for the BatchNorm of the checkpoint. Runtimes fold by
-    themselves.
+    themselves. Raises InputError likewise.
     """
     return _load(checkpoint, fold_batchnorm=False, channels_last=False)
 

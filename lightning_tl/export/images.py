@@ -165,6 +165,12 @@ def held_out(images: dict[str, Images]) -> Images:
 def compared_images(
     origin: Origin, size: tuple[int, int], paths: Sequence[str] = (), root: str | None = None
 ) -> Images:
-    """At most ``COMPARED`` images to compare on: at ``paths`` if given, else of the run's validation split."""
+    """At most ``COMPARED`` images to compare on: at ``paths`` if given, else of the run's validation split.
+
+    ``size`` is their height and width in pixels, ``root`` where the run's images are now, if not where they were.
+
+    Raises:
+        InputError: they cannot be reached, or are of other classes; on reading, a file that does not decode.
+    """
     found = given_images(paths, origin.checkpoint, size) if paths else run_images(origin, size, root, OR_IMAGES)["val"]
     return found.spread(COMPARED)
