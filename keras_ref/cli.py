@@ -8,9 +8,12 @@ from keras_ref.backend import select_backend
 from keras_ref.config import read_config
 from keras_ref.errors import InputError
 
+ENDED_BY_SIGINT = 130
+"""Exit status, as shells have it: 128 and the signal's number."""
+
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Bad input is one message without a traceback."""
+    """Run the command line; returns the exit status. Bad input is one message without a traceback, and so is Ctrl-C."""
     options, rest = _parser().parse_known_args(args)
     try:
         first, *others = options.config
@@ -22,6 +25,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"keras_ref: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("keras_ref: interrupted", file=sys.stderr)
+        return ENDED_BY_SIGINT
     return 0
 
 

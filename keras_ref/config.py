@@ -208,14 +208,17 @@ def _augmentation_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> 
 
 
 def _set(values: dict[str, Any], key: str, value: Any, block: str = "") -> None:
-    """Set the value at a dotted key, below ``block``; blocks on the way are copied or made."""
+    """Set the value at a dotted key, below ``block``; blocks on the way are copied or made, ``key+`` appends."""
     name, _, rest = key.partition(".")
-    if not rest:
+    if not rest and name.endswith("+"):
+        name = name.removesuffix("+")
+        values[name] = [*(values.get(name) or []), *(value if isinstance(value, list) else [value])]
+    elif not rest:
         values[name] = _on_top(values.get(name), value, block + name)
-        return
-    inner = dict(_mapping(values.get(name) or {}, name))
-    _set(inner, rest, value, f"{block}{name}.")
-    values[name] = inner
+    else:
+        inner = dict(_mapping(values.get(name) or {}, name))
+        _set(inner, rest, value, f"{block}{name}.")
+        values[name] = inner
 
 
 def _known(values: Any, where: str, kind: type[ModelConfig] | type[DataConfig]) -> dict[str, Any]:

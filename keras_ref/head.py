@@ -53,7 +53,7 @@ def class_weight_dict(weights: Mapping[str, float] | None, class_names: Sequence
     """One weight a class, 1 where none is given, as ``Model.fit(class_weight=)`` takes them; None for none.
 
     Raises:
-        InputError: a name that is no class, or a weight that is negative or not finite.
+        InputError: a name that is no class, or a weight that is negative or not finite, or none above 0.
     """
     if not weights:
         return None
@@ -63,7 +63,10 @@ def class_weight_dict(weights: Mapping[str, float] | None, class_names: Sequence
         raise InputError(f"class_weights: no such class: {', '.join(unknown)}. Classes: {', '.join(class_names)}.")
     if not all(0 <= weight < math.inf for weight in weights.values()):
         raise InputError(f"class_weights: finite numbers of 0 or more are needed. Received: {weights}.")
-    return {label: float(weights.get(name, 1.0)) for label, name in enumerate(class_names)}
+    known = {label: float(weights.get(name, 1.0)) for label, name in enumerate(class_names)}
+    if not any(known.values()):
+        raise InputError(f"class_weights: all are 0, so that nothing would train. Received: {weights}.")
+    return known
 
 
 def make_loss(label_smoothing: float) -> Any:

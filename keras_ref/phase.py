@@ -10,6 +10,8 @@ from keras_ref.options import number, whole
 
 ADAM = "lightning_tl.optim.KerasAdam"
 """The class path under which a config asks for what is Keras' own Adam."""
+MONITORS = ("val_accuracy", "val_f1", "val_loss")
+"""What a validation tells. Keras only warns of another name, and never stops."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Phase:
             _check(options is None or isinstance(options, Mapping), argument, "a mapping of arguments", options)
             monitor = (options or {}).get("monitor", "val_loss")
             # What is of training is known after the validation at which it would be judged.
-            _check(str(monitor).startswith("val_"), f"{argument}: monitor", "a metric of validation, val_...,", monitor)
+            _check(monitor in MONITORS, f"{argument}: monitor", f"one of {', '.join(MONITORS)}", monitor)
         unused = bool(self.scheduler_args) and self.scheduler == "none"
         _check(not unused, "scheduler_args", "a scheduler to take them (scheduler: cosine or plateau)", self.scheduler)
         given = self.optimizer

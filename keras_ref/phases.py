@@ -1,5 +1,6 @@
 """The recipe's rounds of compile and fit, over any list of phases."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -83,7 +84,7 @@ def build_optimizer(phase: Phase) -> Any:
     """A fresh Adam.
 
     Raises:
-        InputError: arguments that neither Keras nor torch has in common, or that are no numbers.
+        InputError: arguments that Keras and torch do not have in common, or that are no numbers in their range.
     """
     names: Mapping[str, Sequence[str]] = {"betas": ("beta_1", "beta_2"), "eps": ("epsilon",)}
     options: dict[str, float] = {}
@@ -94,6 +95,9 @@ def build_optimizer(phase: Phase) -> Any:
         if not isinstance(numbers, Sequence) or len(numbers) != len(names[key]) or not all(map(number, numbers)):
             wanted = "two numbers" if key == "betas" else "a number"
             raise InputError(f"phases: {phase.name}: optimizer: {key} is {wanted}. Received: {value!r}.")
+        if not all(0 <= one < (1 if key == "betas" else math.inf) for one in numbers):
+            wanted = "in [0, 1)" if key == "betas" else "0 or more"
+            raise InputError(f"phases: {phase.name}: optimizer: {key} must be {wanted}. Received: {value!r}.")
         options |= zip(names[key], numbers, strict=True)
     return keras.optimizers.Adam(learning_rate=phase.lr, **options)
 

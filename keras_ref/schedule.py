@@ -16,6 +16,9 @@ HIGHER_IS_BETTER = ("accuracy", "f1")
 NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps", "min_delta")
 """Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""
 
+COUNTS = ("patience", "cooldown")
+"""Those of epochs."""
+
 
 def better_mode(monitor: str) -> str:
     """``max`` or ``min``, what a metric of this name is to become; Keras knows it of its own metrics alone."""
@@ -94,8 +97,14 @@ def _cosine(
 
 def _check_numbers(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
-        if name in NUMBERS and not number(value):
-            raise TypeError(f"{name} must be a number, and is {value!r}")
+        if name in NUMBERS and not (number(value) and math.isfinite(value)):
+            raise TypeError(f"{name} must be a finite number, and is {value!r}")
+        if name in COUNTS and (value < 0 or value % 1):
+            raise ValueError(f"{name} must be a number of epochs, 0 or more, and is {value!r}")
+    if not 0 < options.get("factor", 0.1) < 1:
+        raise ValueError(f"factor must lie between 0 and 1, and is {options['factor']!r}")
+    if options.get("min_delta", 0) < 0:
+        raise ValueError(f"min_delta must be 0 or more, and is {options['min_delta']!r}")
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # keras ships no types

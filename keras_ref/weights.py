@@ -1,10 +1,14 @@
 """Pretrained weights: from Keras' own download, or from a file of Keras."""
 
 import hashlib
+import io
 import os
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from keras_ref.backend import CACHE
@@ -21,7 +25,8 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
     Args:
         base: the network.
         weights: ``imagenet``, ``none`` (leave the random ones), or a .h5, .weights.h5 or .keras file of the
-            same network. differs: lightning_tl also reads torch's files, in torch's convention.
+            same network, alone or within a whole model, such as a run leaves.
+            differs: lightning_tl also reads torch's files, in torch's convention.
         alpha: width multiplier, which names the file of ``imagenet``.
 
     Returns:
@@ -34,7 +39,7 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
         return {"source": "none: random initial weights", "sha256": ""}
     path = _download(alpha) if weights == "imagenet" else _file(weights)
     try:
-        base.load_weights(path)  # of a .keras file too the numbers alone: its description of layers may name code
+        _read(base, path)
     except Exception as error:  # h5py and Keras raise anything from OSError to KeyError
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if weights == "imagenet":
@@ -43,6 +48,27 @@ def load_weights(base: Any, weights: str, alpha: float = 1.0) -> dict[str, str]:
             ) from error
         raise InputError(f"weights: {path} does not hold MobileNetV2 without top at width {alpha}: {said}") from error
     return {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _read(base: Any, path: Path) -> None:
+    """Of a .keras file too the numbers alone: its description of layers may name code."""
+    with tempfile.TemporaryDirectory() as folder:
+        base.load_weights(_inside(path, Path(folder) / "network.weights.h5") or path)
+
+
+def _inside(path: Path, alone: Path) -> Path | None:
+    """``alone``, to which the weights of the one network within a model have been copied; None where none is within."""
+    content = path if path.suffix == ".h5" else io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))
+    with h5py.File(content) as model:
+        layers = [layer for layer in model.get("layers", {}).values() if isinstance(layer, h5py.Group)]
+        parts = [part for layer in layers for part in (layer, *layer.values()) if isinstance(part, h5py.Group)]
+        networks = [part for part in parts if "layers" in part]
+        if len(networks) != 1:
+            return None
+        with h5py.File(alone, "w") as file:
+            for name in networks[0]:
+                networks[0].copy(name, file)
+    return alone
 
 
 def _file(name: str) -> Path:

@@ -80,7 +80,7 @@ def class_weight_tensor(weights: Mapping[str, float] | None, class_names: Sequen
     """One weight a class, 1 where none is given; shape (num_classes,).
 
     Raises:
-        InputError: a name that is no class, or a weight that is negative or no finite number.
+        InputError: a name that is no class, or a weight that is negative or no finite number, or none above 0.
     """
     weights = {str(name): weight for name, weight in (weights or {}).items()}  # YAML reads a class called 0 as a number
     unknown = sorted(set(weights) - set(class_names))
@@ -88,7 +88,10 @@ def class_weight_tensor(weights: Mapping[str, float] | None, class_names: Sequen
         raise InputError(f"class_weights: no such class: {', '.join(unknown)}. Classes: {', '.join(class_names)}.")
     if not all(is_number(weight) and 0 <= weight < math.inf for weight in weights.values()):
         raise InputError(f"class_weights: finite numbers of 0 or more are needed. Received: {weights}.")
-    return torch.tensor([weights.get(name, 1.0) for name in class_names])
+    known = torch.tensor([float(weights.get(name, 1.0)) for name in class_names])
+    if not known.any():
+        raise InputError(f"class_weights: all are 0, so that nothing would train. Received: {weights}.")
+    return known
 
 
 def weighted_loss(

@@ -1,5 +1,6 @@
 """Learning-rate schedules within one phase, in the form that Lightning steps."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from lightning_tl.values import is_number
 
 NUMBERS = ("T_max", "eta_min", "factor", "patience", "threshold", "cooldown", "min_lr", "eps")
 """Arguments that are numbers: at the end of an epoch, where schedulers compute, it would be late to say so."""
+
+COUNTS = ("patience", "cooldown")
+"""Those of epochs."""
 
 
 def build_scheduler(optimizer: Optimizer, phase: Phase) -> dict[str, Any] | None:
@@ -60,5 +64,9 @@ def _check_numbers(options: Mapping[str, Any]) -> None:
         value = options.get(name, 0)
         if name == "min_lr" and isinstance(value, (list, tuple)) and len(value) == 1:  # of each group, which is one
             (value,) = value
-        if not is_number(value):
-            raise TypeError(f"{name} must be a number, and is {value!r}")
+        if not is_number(value) or not math.isfinite(value):
+            raise TypeError(f"{name} must be a finite number, and is {value!r}")
+        if name in COUNTS and (value < 0 or value % 1):
+            raise ValueError(f"{name} must be a number of epochs, 0 or more, and is {value!r}")
+    if not 0 < options.get("factor", 0.1) < 1:
+        raise ValueError(f"factor must lie between 0 and 1, and is {options['factor']!r}")

@@ -1,5 +1,6 @@
 """Early stopping of one phase, where Lightning's own callback would stop the run."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -88,10 +89,12 @@ def _early_stopping(phase: str, options: Mapping[str, Any]) -> EarlyStopping:
     try:
         for name, value in options.items():
             wanted = name in NUMBERS or (name in THRESHOLDS and value is not None)
-            if wanted and not is_number(value):
-                raise TypeError(f"{name} must be a number, and is {value!r}")
+            if wanted and not (is_number(value) and math.isfinite(value)):
+                raise TypeError(f"{name} must be a finite number, and is {value!r}")
             if name == "patience" and (value < 0 or value % 1):
                 raise TypeError(f"patience must be a number of validations, 0 or more, and is {value!r}")
+            if name == "min_delta" and value < 0:  # Keras takes its absolute value, Lightning does not
+                raise TypeError(f"min_delta must be 0 or more, and is {value!r}")
         return EarlyStopping(**{"monitor": monitor, "mode": better_mode(monitor), **options})
     except (TypeError, MisconfigurationException) as error:
         raise InputError(

@@ -75,11 +75,17 @@ def test_a_phase_can_start_from_the_best_weights_of_the_one_before(fit: Fit) -> 
                 self.start = pl_module.head.weight.detach().clone()
 
     heads = Heads()
-    phases = [{**PHASES[0], "epochs": 4, "lr": 30.0}, {**PHASES[1], "epochs": 1, "start_from": "best"}]
-    fit(phases, callbacks=[heads])
+    worse = {**PHASES[0], "epochs": 2, "lr": 30.0, "start_from": "best"}
+    last = {**PHASES[1], "epochs": 1, "start_from": "best"}
+    fit([{**PHASES[0], "epochs": 4, "lr": 30.0}, last], callbacks=[heads])
     best = min(range(4), key=lambda epoch: heads.losses[epoch])
     assert best != 3, "the test needs a phase whose last epoch is not its best"
     assert torch.equal(heads.start, heads.after[best])
+
+    heads = Heads()  # of the phase before alone, however good an earlier one was
+    fit([PHASES[0], {**worse, "name": "worse"}, last], callbacks=[heads])
+    assert min(heads.losses[:2]) < min(heads.losses[2:4]), "the test needs a second phase that is worse"
+    assert torch.equal(heads.start, heads.after[min((2, 3), key=lambda epoch: heads.losses[epoch])])
 
 
 def test_statistics_of_a_subclass_are_those_of_the_best_weights_too(images: Path, tmp_path: Path) -> None:

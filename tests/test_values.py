@@ -45,6 +45,7 @@ def phase(**arguments: Any) -> Phase:
         (classifier, "class_weights", {"a": float("nan")}),
         (classifier, "class_weights", {"a": float("inf")}),
         (classifier, "class_weights", {"a": "x"}),
+        (classifier, "class_weights", {"a": 0, "b": 0}),
         (data, "image_size", [160]),
         (data, "seed", 2**32),
         (data, "antialias", "no"),

@@ -20,7 +20,7 @@ PLATEAUS: list[dict[str, Any]] = [
     {"factor": 0.5, "patience": 3, "threshold": 1e-3, "cooldown": 1, "min_lr": 2e-4},
 ]
 """Arguments as torch knows them, threshold in absolute terms."""
-RELATIVE: list[dict[str, Any]] = [{"patience": 1}, {"patience": 0, "threshold": 0.1, "factor": 0.5, "cooldown": 2}]
+RELATIVE: list[dict[str, Any]] = [{}, {"patience": 1}, {"patience": 0, "threshold": 0.1, "factor": 0.5, "cooldown": 2}]
 
 
 def our_rates(values: np.ndarray, scheduler: str, arguments: dict[str, Any], lr: float) -> np.ndarray:

@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import ImageFolderFactory
 from kept_images import COUNTS, SIZE, files
+from PIL import Image
 
 from lightning_tl.data.cache import ImageSettings, Pixels
 from lightning_tl.data.cache_file import keep_on_disk
@@ -55,6 +57,22 @@ def test_other_versions_of_what_decodes_have_other_files(
     keep(root)
     monkeypatch.setattr("lightning_tl.data.cache_file.DECODED_BY", ("0.0", "0.0"))
     keep(root)
+    assert len(files(root)) == 2
+
+
+def test_all_of_a_file_decides_whether_it_is_the_same(image_folder: ImageFolderFactory) -> None:
+    """One that differs in its last third alone has another entry."""
+    root = image_folder(COUNTS)
+    (one, *_) = root.glob("*/*")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(one, format="bmp")
+    first = keep(root)
+    pixels[:100] = 255 - pixels[:100]  # the last third of the file, which begins with the lowest row
+    Image.fromarray(pixels).save(one, format="bmp")
+    second = keep(root)
+    assert first is not None
+    assert second is not None
+    assert not torch.equal(first.images, second.images)
     assert len(files(root)) == 2
 
 

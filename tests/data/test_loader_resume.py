@@ -68,6 +68,18 @@ def test_behind_the_last_batch_of_an_epoch_the_next_is_whole(
     assert len(flat(seen["validate"])) >= 4, "the epoch ends with a validation"
 
 
+def test_so_it_is_where_an_epoch_has_a_part_of_the_batches(root: Path, tmp_path: Path) -> None:
+    """What the next epoch begins with is not what this one has left."""
+    whole = Mean()
+    some = {"max_epochs": 2, "limit_train_batches": 3}
+    trainer(tmp_path, callbacks=[SaveAt()], **some).fit(whole, module(root))
+    for name in ("batch 2", "epoch"):
+        model = Mean()
+        path = tmp_path / f"{name}.ckpt"
+        trainer(tmp_path, **some).fit(model, module(root), ckpt_path=path, weights_only=True)
+        assert model.seen["fit"] == whole.seen["fit"][3:], name
+
+
 def test_a_checkpoint_that_does_not_know_its_batch_size_resumes(folder: Path, root: Path) -> None:
     """As earlier versions wrote them."""
     path = folder / "batch 1.ckpt"

@@ -45,6 +45,13 @@ def test_a_resumed_run_goes_on_with_the_next_epoch(root: Path, tmp_path: Path, w
     assert flat(model.seen["fit"]) == epoch_order(0, 1, indices).tolist()
 
 
+def test_loaders_made_before_the_trainer_follow_the_seed_too(root: Path) -> None:
+    data = module(root, seed=5)
+    seen = [batch["index"].tolist() for batch in data.train_dataloader()]
+    indices = torch.tensor([index for index, sample in enumerate(data.samples) if sample.split == "train"])
+    assert flat(seen) == epoch_order(5, 0, indices).tolist() != epoch_order(0, 0, indices).tolist()
+
+
 def test_overfit_batches_repeats_the_same_batches(root: Path, tmp_path: Path) -> None:
     model = Mean()
     trainer(tmp_path, max_epochs=2, overfit_batches=2).fit(model, datamodule=module(root))

@@ -88,6 +88,12 @@ def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
     return max(*norms, float((one["head.bias"] - other["head.bias"]).norm()) / scale)
 
 
+def test_each_wrapper_has_the_communication_hook_that_a_user_asks_for(left: dict[str, Any]) -> None:
+    """Lightning gives it on CUDA alone; it is asked everywhere: for the first phase, and for the second's wrapper."""
+    assert left["two 64-true"]["hooks"] == 2
+    assert left["two in one wrapper"]["hooks"] == 1
+
+
 @pytest.mark.parametrize("precision", ["64-true", "32-true"])
 def test_two_processes_train_what_one_trains(left: dict[str, Any], precision: str) -> None:
     one, two = left[f"one {precision}"], left[f"two {precision}"]

@@ -37,6 +37,18 @@ class OneWrapper(PhasedFinetuning):
         trainer.strategy.setup_optimizers(trainer)
 
 
+class Hooks:
+    """Counts how often a strategy has given its wrapper the communication hook that a user asked for."""
+
+    def __init__(self, strategy: Any) -> None:
+        self.count, self._register = 0, strategy._register_ddp_hooks
+        strategy._register_ddp_hooks = self
+
+    def __call__(self) -> None:
+        self.count += 1
+        self._register()
+
+
 class Steps(Callback):
     """By epoch: the losses logged, this rank's training images, and how many images went through its backbone."""
 
@@ -73,6 +85,7 @@ def run(job: dict[str, Any], out: Path) -> None:
         trainer.callbacks.append(Nudge())  # type: ignore[attr-defined]
     if job.get("plant") == "one wrapper":
         trainer.callbacks[0] = OneWrapper(job["phases"])  # type: ignore[attr-defined]
+    hooks = Hooks(trainer.strategy) if job["devices"] > 1 else None
     if model.cache_features:
         model.backbone.register_forward_pre_hook(steps.count)
     compiled = torch.compile(model, backend=job["compile"]) if "compile" in job else model
@@ -90,6 +103,7 @@ def run(job: dict[str, Any], out: Path) -> None:
             "results": trainer.callbacks[0].results(),  # type: ignore[attr-defined]
             "history": trainer.callbacks[0].recorder.history,  # type: ignore[attr-defined]
             "world_size": trainer.world_size,
+            "hooks": hooks.count if hooks else 0,
         }
         torch.save(left, out / f"{job['name']}.pt")
 

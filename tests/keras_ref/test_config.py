@@ -83,6 +83,12 @@ def test_values_are_overridden_by_dotted_keys(tmp_path: Path) -> None:
         ({"model": {"augment": [{"class_path": ROTATION, "init_args": None}, {"class_path": "RandomContrast"}]}}, {}),
         ({"model": {"augment": [{"class_path": "RandomZoom", "init_args": {"height_factor": 0.2}}, BRIGHTNESS]}}, {}),
         ({}, {"phases": "[{name: x, epochs: 1, lr: 0.1}, {name: y, epochs: 1, lr: 0.1}]"}),
+        ({"trainer": {"max_epochs": -1}}, {"phases+": "{name: more, epochs: 1, lr: 0.1}"}),
+        (
+            {"trainer": {"max_epochs": -1}},
+            {"phases+": "[{name: x, epochs: 1, lr: 0.1}, {name: y, epochs: 1, lr: 0.1}]"},
+        ),
+        ({}, {"model.augment+": "{class_path: RandomFlip}"}),
         ({"data": {"batch_size": 4}}, {"data": "{val_fraction: 0.3}", "model.backbone_args.width_mult": "0.25"}),
     ],
 )
@@ -217,6 +223,9 @@ def test_numbers_may_be_written_without_a_point(tmp_path: Path) -> None:
         ({"ckpt_path": "last"}, "ckpt_path: null (keras_ref cannot resume"),
         ({"keras": {"draws": "torch"}}, "keras.draws"),
         ({"seed_everything": -1}, "seed_everything"),
+        ({"seed_everything": 2**32}, "seed_everything: an integer of 0 or more and below 2**32"),
+        ({"phases": [{**PHASE, "early_stopping": {"monitor": "val_acc"}}]}, "one of val_accuracy, val_f1, val_loss is"),
+        ({"phases": [{**PHASE, "scheduler": "plateau", "scheduler_args": {"monitor": "val_acc"}}]}, "'val_acc'"),
         (
             {"keras": {"draws": "shared"}, "model": {"augment": [{"class_path": "RandomFlip"}] * 2}},
             "model.fused: false",

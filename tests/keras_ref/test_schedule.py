@@ -36,8 +36,15 @@ REFUSED = [
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"threshold": "0.1"}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"mode": "auto"}},
     {**PHASE, "scheduler": "plateau", "scheduler_args": {"threshold_mode": "relative"}},
+    {**PHASE, "scheduler": "plateau", "scheduler_args": {"patience": -1}},
+    {**PHASE, "scheduler": "plateau", "scheduler_args": {"cooldown": 1.5}},
+    {**PHASE, "scheduler": "plateau", "scheduler_args": {"factor": -1.0}},
+    {**PHASE, "scheduler": "plateau", "scheduler_args": {"min_lr": math.nan}},
 ]
-NEVER_STOPPING = [{"patience": "abc"}, {"min_delta": None}, {"mode": "up"}, {"patience": True}]
+NEVER_STOPPING = [
+    {"patience": "abc"}, {"min_delta": None}, {"mode": "up"}, {"patience": True}, {"patience": -1}, {"patience": 1.5},
+    {"min_delta": -0.1},
+]  # fmt: skip
 WORKER = """
 import json, sys
 sys.path.insert(0, "tests/keras_ref")
