@@ -133,18 +133,6 @@ _SPEED = {
 """What makes lightning_tl faster and changes no number: ignored."""
 
 
-ARGUMENTS = {
-    "RandomFlip": ("mode",),
-    "RandomRotation": ("factor", "fill_mode", "fill_value", "interpolation"),
-    "RandomZoom": ("height_factor", "width_factor", "fill_mode", "fill_value", "interpolation"),
-    "RandomTranslation": ("height_factor", "width_factor", "fill_mode", "fill_value", "interpolation"),
-    "RandomContrast": ("factor", "value_range"),
-    "RandomBrightness": ("factor", "value_range"),
-    "ColorJitter": ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor", "value_range"),
-}
-"""Of lightning_tl's transforms, by name."""
-
-
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's numbers: 1e-3 is one, which PyYAML takes for text."""
 
@@ -176,35 +164,11 @@ def _mapping(values: Any, where: str) -> Mapping[str, Any]:
 
 
 def _on_top(below: Any, value: Any, key: str) -> Any:
-    """What ``lightning-tl fit`` makes of a value given where there is one already.
-
-    Blocks are merged; so are phases, and augmentations, each with the one in its place, where there are as many of them
-    as before. All else is replaced.
-    """
+    """What ``lightning-tl fit`` makes of a value where there is one already: blocks are merged, all else replaced."""
     if key in ("model", "data", "trainer") and isinstance(below, Mapping):
         block = _mapping(value or {}, key)
         return {**below, **{name: _on_top(below.get(name), item, f"{key}.{name}") for name, item in block.items()}}
-    merge = {"phases": _phase_on_top, "model.augment": _augmentation_on_top}.get(key)
-    if merge and isinstance(below, list) and isinstance(value, list) and len(below) == len(value):
-        pairs = zip(below, value, strict=True)
-        return [merge(*pair) if all(isinstance(item, Mapping) for item in pair) else pair[1] for pair in pairs]
     return value
-
-
-def _phase_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
-    return {**below, **value}
-
-
-def _augmentation_on_top(below: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
-    """Another transform takes over the arguments that it has too."""
-    merged = {**below, **value}
-    kept, given = below.get("init_args") or {}, value.get("init_args", {})
-    if not isinstance(kept, Mapping) or not isinstance(given, Mapping):
-        return merged
-    before, after = (str(item.get("class_path")).rpartition(".")[2] for item in (below, merged))
-    if before != after:
-        kept = {name: argument for name, argument in kept.items() if name in ARGUMENTS.get(after, ())}
-    return {**merged, "init_args": {**kept, **given}}
 
 
 def _set(values: dict[str, Any], key: str, value: Any, block: str = "") -> None:

@@ -21,6 +21,7 @@ from lightning_tl.predict.request import Request, add_request, check_no_request,
 from lightning_tl.predict.words import divide_words
 from lightning_tl.split_of_run import keep_fractions, keep_split, same_path
 from lightning_tl.values import checked_seed
+from lightning_tl.whole_lists import take_whole
 
 DEFAULT_ROOT = "runs"
 PROGRAM = "lightning-tl"
@@ -105,6 +106,8 @@ class TransferArguments(LightningCLI):
         parser.set_defaults({"weights_only": True})
         for action in parser._actions:
             action.help = HELP.get(str(action.dest), action.help)
+            if action.dest in (*LISTS, "trainer.callbacks"):
+                take_whole(action)
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

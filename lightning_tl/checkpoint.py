@@ -15,6 +15,7 @@ import torchvision
 from lightning_tl.errors import InputError
 from lightning_tl.runfolder import BEST, LAST, PREVIOUS, find_checkpoint
 from lightning_tl.same_run import check_classes
+from lightning_tl.saving import STOPPED
 
 DATA_SETTINGS = (
     "root", "dataset", "dataset_args", "split", "val_fraction", "test_fraction", "seed", "image_size", "resize",
@@ -37,6 +38,7 @@ class CheckpointInfo:
         global_step: optimizer steps taken.
         foreign_dataset: class path of the run's data set where it is neither torchvision's nor ours. It is left out of
             ``data`` then: a file must not choose what is called.
+        stopped_in_epoch: that in whose middle the run was told to stop, counted from 0; None elsewhere.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class CheckpointInfo:
     data: dict[str, Any]
     global_step: int
     foreign_dataset: str | None = None
+    stopped_in_epoch: int | None = None
 
     def warn_of_dataset(self, advice: str) -> None:
         """Warn of a data set that is not taken from the file; ``advice`` is what the command can do without it."""
@@ -84,7 +87,7 @@ def read_info(path: Path) -> CheckpointInfo:
     foreign = None if _is_known(data.get("dataset")) else str(data["dataset"])
     if foreign is not None:
         data = {key: value for key, value in data.items() if key not in ("dataset", "dataset_args")}
-    return CheckpointInfo(path, names, data, step, foreign)
+    return CheckpointInfo(path, names, data, step, foreign, content.get(STOPPED))
 
 
 def saved_state(path: Path, callback: str) -> dict[str, Any] | None:

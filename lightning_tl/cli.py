@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_tl import runfolder
 from lightning_tl.arguments import DEFAULT_ROOT, PROGRAM, TransferArguments, root_of_runs
 from lightning_tl.best_checkpoint import BestCheckpoint
-from lightning_tl.checkpoint import find_info, saved_state
+from lightning_tl.checkpoint import CheckpointInfo, find_info, saved_state
 from lightning_tl.classifier import TransferClassifier
 from lightning_tl.data import ImageFolderDataModule
 from lightning_tl.data.options import SPLIT_METHODS
@@ -116,7 +116,7 @@ class TransferCLI(TransferArguments):
                 extra += run_checkpoints(self.run_folder, every)
                 kwargs["plugins"] = [*_as_list(config.plugins), RunCheckpointIO()]
             if config.logger in (None, True) and not config.fast_dev_run:
-                kwargs["logger"] = run_loggers(self.run_folder, self.checkpoint.global_step if self.checkpoint else 0)
+                kwargs["logger"] = run_loggers(self.run_folder, self.checkpoint)
             config.max_epochs = -1 if config.max_epochs is None else config.max_epochs
         else:
             extra, kwargs["logger"] = [], False
@@ -157,6 +157,8 @@ class TransferCLI(TransferArguments):
         """Of an interrupted command, for the end of its last words."""
         if self.paths is not None:
             return "; the same command continues" if self.request.continues else ""
+        if not is_first_process():  # which says it, and may have chosen another folder than these know
+            return ""
         last = self.run_folder / "checkpoints" / runfolder.LAST
         saves = self.subcommand == "fit" and any(isinstance(each, LastCheckpoint) for each in self.trainer.callbacks)  # type: ignore[attr-defined]
         return f"; {last} continues the run" if saves and last.is_file() else ""
@@ -253,9 +255,10 @@ def run_checkpoints(run_folder: Path, every_n_steps: int = 0) -> list[Callback]:
     return [BestCheckpoint(folder), LastCheckpoint(folder, every_n_steps)]
 
 
-def run_loggers(run_folder: Path, first_step: int = 0) -> list[Logger]:
-    """metrics.csv and TensorBoard events, in the run folder itself, from ``first_step`` on written anew."""
-    return [MetricsLogger(run_folder, first_step), event_logger(run_folder, first_step)]
+def run_loggers(run_folder: Path, resumed: CheckpointInfo | None = None) -> list[Logger]:
+    """metrics.csv and TensorBoard events, in the run folder itself, from the checkpoint on written anew."""
+    step, stopped_in = (0, None) if resumed is None else (resumed.global_step, resumed.stopped_in_epoch)
+    return [MetricsLogger(run_folder, step, stopped_in), event_logger(run_folder, step)]
 
 
 def main(args: Sequence[str] | None = None) -> int:

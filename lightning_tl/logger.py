@@ -23,10 +23,11 @@ class MetricsWriter(ExperimentWriter):
     Args:
         log_dir: folder of metrics.csv.
         first_step: rows of this optimizer step and later ones are dropped: a resumed run writes them again.
+        stopped_in: epoch in the middle of which the run was stopped; what was then said of the whole epoch is dropped.
     """
 
-    def __init__(self, log_dir: str, first_step: int) -> None:
-        self._first_step, self._continued = first_step, False
+    def __init__(self, log_dir: str, first_step: int, stopped_in: int | None = None) -> None:
+        self._first_step, self._stopped_in, self._continued = first_step, stopped_in, False
         super().__init__(log_dir)
 
     def save(self) -> None:
@@ -46,13 +47,18 @@ class MetricsWriter(ExperimentWriter):
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         reader = csv.DictReader(line for line in lines if line.endswith("\n"))
-        rows = [row for row in reader if int(row["step"]) < self._first_step]
+        rows = [row for row in reader if int(row["step"]) < self._first_step and not self._is_of_the_stop(row)]
         self.metrics_keys = list(reader.fieldnames or [])
         if rows:
             self._write(rows)
         else:
             path.unlink()
             self.metrics_keys = []
+
+    def _is_of_the_stop(self, row: dict[str, str]) -> bool:
+        """Whether it is what Lightning said of an epoch that goes on."""
+        last = str(row.get("epoch")) == str(self._stopped_in) and int(row["step"]) == self._first_step - 1
+        return last and any(value for name, value in row.items() if name.startswith(("train_", "val_")))
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         with Path(self.metrics_file_path).open(newline="", encoding="utf-8") as stream:
@@ -73,18 +79,19 @@ class MetricsLogger(CSVLogger):
     Args:
         run_folder: where.
         first_step: number of the first optimizer step to come; see ``MetricsWriter``.
+        stopped_in: see there too.
     """
 
-    def __init__(self, run_folder: Path, first_step: int = 0) -> None:
+    def __init__(self, run_folder: Path, first_step: int = 0, stopped_in: int | None = None) -> None:
         super().__init__(run_folder, name="", version="")
-        self._first_step = first_step
+        self._first_step, self._stopped_in = first_step, stopped_in
 
     @property
     @rank_zero_experiment
     def experiment(self) -> MetricsWriter:
         """The writer, made at the first use."""
         if self._experiment is None:
-            self._experiment = MetricsWriter(self.log_dir, self._first_step)
+            self._experiment = MetricsWriter(self.log_dir, self._first_step, self._stopped_in)
         return self._experiment  # type: ignore[return-value]
 
 

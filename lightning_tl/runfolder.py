@@ -142,9 +142,11 @@ def check_space(folder: Path, model: nn.Module) -> None:
     """Raise InputError if the disk of ``folder`` has no room for the checkpoints of ``model``.
 
     Best, last, the one before it and one being written, each with the weights and at most two moments of Adam a weight.
+    A run that goes on has some of them already.
     """
     weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-    needed = 4 * 3 * weights + HEADROOM
+    there = [path for name in (BEST, LAST, PREVIOUS) if (path := folder / "checkpoints" / name).is_file()]
+    needed = max(4 * 3 * weights - sum(path.stat().st_size for path in there), 3 * weights) + HEADROOM
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +16,15 @@ from torch import Tensor
 from lightning_tl.best_checkpoint import stops_inside_an_epoch
 from lightning_tl.errors import InputError
 from lightning_tl.files import replacing
-from lightning_tl.runfolder import LAST, PREVIOUS
+from lightning_tl.locking import alone
+from lightning_tl.runfolder import LAST, PREVIOUS, writing
 from lightning_tl.sigterm import Sigterm
 
 StrPath = str | Path
+LOCK = ".lock"
+"""Beside the checkpoints of a run that is training."""
+STOPPED = "stopped_in_epoch"
+"""Key in a checkpoint of a trainer that was told to stop in the middle of an epoch, counted from 0."""
 
 
 class RunCheckpointIO(TorchCheckpointIO):
@@ -28,13 +34,20 @@ class RunCheckpointIO(TorchCheckpointIO):
         """Write beside ``path``, flush to the disk, read back, then rename.
 
         Raises:
-            OSError: the folder cannot be written.
-            RuntimeError: torch's word for a full disk.
+            InputError: the folder cannot be written, or its disk is full.
             pickle.UnpicklingError: something in the checkpoint is neither tensor nor plain value.
         """
-        with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
-            torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)
+        try:
+            with replacing(path) as temporary:
+                torch.save(checkpoint, temporary)
+                torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError is torch's word for a full disk
+            last = Path(path).with_name(LAST)
+            goes_on = f" {last} continues the run." if last.is_file() else ""
+            raise InputError(
+                f"the checkpoint {path} cannot be written: {str(error).splitlines()[0]}. See that its disk has room, "
+                f"and may be written to.{goes_on}"
+            ) from error
 
     def load_checkpoint(
         self, path: StrPath, map_location: Any = None, weights_only: bool | None = None
@@ -62,7 +75,7 @@ class LastCheckpoint(Checkpoint):
             saved last; 0 for between epochs alone.
 
     Raises:
-        InputError: ``every_n_steps`` is negative.
+        InputError: ``every_n_steps`` is negative; from ``Trainer.fit``, where another process trains in the folder.
         SIGTERMException: from ``Trainer.fit``, after it has saved on SIGTERM.
     """
 
@@ -76,6 +89,11 @@ class LastCheckpoint(Checkpoint):
         self._last_is_whole = False
         self._stopped_inside = self._stop_is_held = False
         self._metrics: dict[str, Tensor] = {}
+        self._alone = ExitStack()
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """The first rank has chosen the run folder; the others' last words are to name the same file."""
+        self.path = Path(trainer.strategy.broadcast(str(self.path)))
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Nobody has been told to end, and there is time."""
@@ -97,9 +115,10 @@ class LastCheckpoint(Checkpoint):
         self._saved_step, self._stopped_inside, self._stop_is_held = trainer.global_step, False, False
         resumed_from = Path(trainer.ckpt_path or "")
         self._last_is_whole = self.path.is_file() and resumed_from.is_file() and self.path.samefile(resumed_from)
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
+            self._keep_others_out()
             for half_written in self.path.parent.glob(".*.ckpt"):
-                half_written.unlink(missing_ok=True)  # two resumes of one run may both see it
+                half_written.unlink()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the state between two epochs; the phase has changed already if it was to."""
@@ -151,25 +170,30 @@ class LastCheckpoint(Checkpoint):
         if not (self._stopped_inside and self._last_is_whole):
             self._save(trainer)
         self._sigterm.restore()
+        self._alone.close()
         self._end_if_told(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Give SIGTERM back."""
+        """Give SIGTERM back, and the run to others."""
         self._sigterm.restore()
+        self._alone.close()
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Save the start of an epoch as the state between two: Lightning would take it for the middle of the old.
 
-        And the last metrics, which a scheduler may watch in an epoch without validation.
+        And the last metrics, which a scheduler may watch in an epoch without validation; and the epoch that the trainer
+        is told to stop in, which Lightning validates and logs as if it were over.
         """
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
         for count in (progress["total"], progress["current"]):
             if count["started"] == count["processed"]:
                 count["ready"] = count["started"]
+        if self._stopped_inside:
+            checkpoint[STOPPED] = trainer.current_epoch
         checkpoint["callback_metrics"] = {name: value.cpu() for name, value in trainer.callback_metrics.items()}
 
     def on_load_checkpoint(
@@ -177,6 +201,15 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Keep the last metrics until training starts, before which Lightning clears its own."""
         self._metrics = checkpoint.get("callback_metrics", {})
+
+    def _keep_others_out(self) -> None:
+        """As a job that was put back into the queue may begin while the old one still saves."""
+        lock = self.path.with_name(LOCK)
+        taken = f"trainer.default_root_dir: another process is training in {lock.parent}. Wait for it, or end it."
+        with writing(lock.parent):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            self._alone.enter_context(alone(lock, taken))
+        self._alone.callback(lock.unlink, missing_ok=True)
 
     def _end_if_told(self, trainer: lightning.Trainer) -> None:
         if self._sigterm.told(trainer):

@@ -21,7 +21,7 @@ ORDER = (
     "same_run", "batch_checks", "trainer_checks", "steps", "classifier",
     "devices", "recorder", "plan", "stopping", "best_weights", "phases", "progress", "runfiles", "checkpoint", "logger",
     "evaluate", "collect", "choice", "gradcam", "thumbnail", "pictures", "finish", "predict", "report", "export",
-    "split_of_run", "config_files", "arguments", "cli", "completion", "kept_help", "command",
+    "split_of_run", "config_files", "whole_lists", "arguments", "cli", "completion", "kept_help", "command",
 )  # fmt: skip
 PACKAGE = Path(lightning_tl.__file__).parent
 ROOT = PACKAGE.parent

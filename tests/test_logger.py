@@ -10,11 +10,11 @@ from lightning_tl.logger import MetricsLogger, event_logger
 WHOLE = "epoch,loss,step\r\n0,0.5,2\r\n1,0.25,5\r\n"
 
 
-def log(folder: Path, first_step: int, *rows: tuple[int, dict[str, float]]) -> str:
+def log(folder: Path, first_step: int, *rows: tuple[int, dict[str, float]], stopped_in: int | None = None) -> str:
     """Log rows of (step, values) as one process does; what metrics.csv then holds."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Lightning's writer warns before it deletes
-        logger = MetricsLogger(folder, first_step)
+        logger = MetricsLogger(folder, first_step, stopped_in)
         for step, values in rows:
             logger.log_metrics(values, step)
         logger.save()
@@ -44,6 +44,15 @@ def test_a_file_cut_anywhere_is_continued(tmp_path: Path, size: int) -> None:
 def test_steps_that_are_trained_again_are_forgotten(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_bytes(WHOLE.encode())
     assert log(tmp_path, 5, (5, {"epoch": 1, "loss": 0.125})) == WHOLE.replace("0.25", "0.125")
+
+
+def test_what_was_said_of_an_epoch_that_goes_on_is_forgotten(tmp_path: Path) -> None:
+    """Lightning validates and logs where a trainer is told to stop; other rows of that step stay."""
+    header = "epoch,lr,step,train_loss,val_loss\r\n"
+    kept = "0,,2,0.5,\r\n0,,2,,0.4\r\n1,0.1,4,,\r\n"
+    (tmp_path / "metrics.csv").write_bytes((header + kept + "1,,4,,0.3\r\n1,,4,0.2,\r\n").encode())
+    text = log(tmp_path, 5, (5, {"epoch": 1, "val_loss": 0.25}), stopped_in=1)
+    assert text == header + kept + "1,,5,,0.25\r\n"
 
 
 def test_a_resume_that_is_refused_forgets_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """An option that cannot be used is one message, which names it, what was meant, and where help is."""
 
+import json
 import os
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_of_options_that_resemble_nothing_none_is_named(tmp_path: Path) -> None:
         (("--data.resize", "cut"), "data.resize: must be one of 'stretch', 'crop', 'pad'. Received: cut."),
         (("--model.backbone",), "--model.backbone: expected one argument."),
         (("--phases", "[{name: head, epochs: a}]"), "phases: Phase: epochs: must be int. Received: a."),
-        (("--seed_everything", "-1"), "seed_everything: a non-negative integer is needed. Received: -1."),
+        (("--seed_everything", "-1"), "seed_everything: a non-negative integer below 2**32 is needed. Received: -1."),
     ],
 )
 def test_a_value_of_another_type_is_told_without_the_parsers_terms(
@@ -104,6 +105,38 @@ def test_a_list_takes_another_item_as_the_error_says(tmp_path: Path) -> None:
     words = ("--config", "config.yaml", "--phases+", "{name: more, epochs: 1, lr: 1e-3}", "--print_config")
     phases = yaml.safe_load(run("fit", *words, cwd=tmp_path).out)["phases"]
     assert [phase["name"] for phase in phases] == ["head", "finetune", "more"]
+
+
+def test_a_list_replaces_the_one_before_it_whole(tmp_path: Path) -> None:
+    """As many items as before are no reason for a phase to keep what the one in its place was told."""
+    stops = {"early_stopping": {"patience": 1}, "scheduler": "plateau", "scheduler_args": {"patience": 0}}
+    rotated = [{"class_path": "RandomRotation", "init_args": {"factor": 0.3, "fill_mode": "constant"}}]
+    watched = [{"class_path": "EarlyStopping", "init_args": {"monitor": "val_loss", "patience": 7}}]
+    below = {
+        **CONFIG,
+        "phases": [{**phase, **stops, "unfreeze_last": 20, "start_from": "best"} for phase in CONFIG["phases"]],
+        "model": {"augment": rotated},
+        "trainer": {"callbacks": watched},
+    }
+    given = {
+        "phases": [{"name": name, "epochs": 1, "lr": 0.1} for name in ("a", "b")],
+        "model": {"augment": [{"class_path": "RandomRotation", "init_args": {"factor": 0.1}}]},
+        "trainer": {"callbacks": [{"class_path": "EarlyStopping", "init_args": {"monitor": "val_f1"}}]},
+    }
+    (tmp_path / "below.yaml").write_text(yaml.safe_dump(below))
+    (tmp_path / "above.yaml").write_text(yaml.safe_dump(given))
+    in_files = ("--config", "below.yaml", "--config", "above.yaml")
+    in_words = (
+        "--config", "below.yaml", "--phases", json.dumps(given["phases"]),
+        "--model.augment", json.dumps(given["model"]["augment"]),  # type: ignore[call-overload]
+        "--trainer.callbacks", json.dumps(given["trainer"]["callbacks"]),  # type: ignore[call-overload]
+    )  # fmt: skip
+    for words in (in_files, in_words):
+        known = yaml.safe_load(run("fit", *words, "--print_config", cwd=tmp_path).out)
+        plain = {"unfreeze_last": 0, "early_stopping": None, "scheduler": "none", "start_from": "last"}
+        assert [{name: phase[name] for name in plain} for phase in known["phases"]] == [plain, plain]
+        assert known["model"]["augment"][0]["init_args"]["fill_mode"] == "reflect"
+        assert known["trainer"]["callbacks"][0]["init_args"]["patience"] == 3
 
 
 def test_the_help_of_a_lists_items_stays(tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30 - 2**20, 2**20))
     with pytest.raises(InputError, match="has 1 MiB free; a run needs about 110 MiB"):
         check_space(tmp_path, model)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 0, 90 * 2**20))
+    with pytest.raises(InputError, match="has 90 MiB free"):
+        check_space(tmp_path, model)
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("best.ckpt", "last.ckpt", "previous.ckpt"):  # which this run has already, and replaces
+        (tmp_path / "checkpoints" / name).write_bytes(bytes(10 * 2**20))
+    check_space(tmp_path, model)
 
 
 def test_checkpoints_are_found_by_path_or_as_best_and_last_of_the_newest_run(tmp_path: Path) -> None:

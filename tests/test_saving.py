@@ -16,16 +16,19 @@ from training import EpochRecorder, Fit, make_data, make_model, make_trainer
 
 from lightning_tl import InputError
 from lightning_tl.best_checkpoint import BestCheckpoint
+from lightning_tl.checkpoint import read_info
+from lightning_tl.logger import MetricsLogger
 from lightning_tl.saving import LastCheckpoint, RunCheckpointIO, keep_previous
 
 FULL_DISK = """
 import resource, signal, sys, torch
+from lightning_tl import InputError
 from lightning_tl.saving import RunCheckpointIO
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))  # Python ignores the signal; the write fails
 try:
     RunCheckpointIO().save_checkpoint({"weights": torch.zeros(2**20)}, sys.argv[1])
-except (OSError, RuntimeError) as error:
-    print(type(error).__name__)
+except InputError as error:
+    print(error)
 """
 
 
@@ -74,7 +77,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     save({"step": 1}, path)
     command = [sys.executable, "-c", FULL_DISK, path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    assert done.stdout.strip() in ("OSError", "RuntimeError")
+    assert done.stdout.startswith(f"the checkpoint {path} cannot be written: ")
+    assert done.stdout.strip().endswith(f" {path} continues the run.")
     assert RunCheckpointIO().load_checkpoint(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -154,6 +158,50 @@ def test_a_run_that_was_stopped_in_an_epoch_goes_on_in_it(fit: Fit, images: Path
     trainer.fit(resumed, data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
     assert rest.losses == recorder.losses[steps // 3 :]
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), module.parameters(), strict=True))
+
+
+def test_metrics_of_a_run_that_was_stopped_in_an_epoch_are_those_of_a_whole_one(
+    fit: Fit, images: Path, tmp_path: Path
+) -> None:
+    """Lightning validates where it is told to stop, and logs the part of the epoch as if it were all."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit(logger=MetricsLogger(whole))
+    stopping = [Stopping(4), LastCheckpoint(tmp_path)]
+    fit(callbacks=stopping, enable_checkpointing=True, logger=MetricsLogger(parts))
+    info = read_info(tmp_path / "last.ckpt")
+    assert (info.global_step, info.stopped_in_epoch) == (4, 1)
+    data = make_data(images)
+    logger = MetricsLogger(parts, info.global_step, info.stopped_in_epoch)
+    trainer = make_trainer(tmp_path, callbacks=[LastCheckpoint(tmp_path)], enable_checkpointing=True, logger=logger)
+    trainer.fit(make_model(data, seed=0), data, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
+    assert (parts / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert read_info(tmp_path / "last.ckpt").stopped_in_epoch is None
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from lightning_tl.locking import alone
+with alone(Path(sys.argv[1]), "taken"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_that_is_training_keeps_others_out(fit: Fit, tmp_path: Path) -> None:
+    """As a job that was put back into the queue may begin while the old one still saves."""
+    lock = tmp_path / ".lock"
+    command = [sys.executable, "-c", HOLDER, lock]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another process is training in"):
+            fit(callbacks=[LastCheckpoint(tmp_path)], enable_checkpointing=True)
+        assert not (tmp_path / "last.ckpt").exists()
+        other.communicate()
+    fit(callbacks=[LastCheckpoint(tmp_path)], enable_checkpointing=True)
+    assert sorted(path.name for path in tmp_path.glob("*")) == ["last.ckpt", "previous.ckpt"]
+    assert not lock.exists()
 
 
 def test_a_fast_dev_run_leaves_the_last_checkpoint_alone(images: Path, tmp_path: Path) -> None:

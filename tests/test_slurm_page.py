@@ -50,7 +50,7 @@ def run_script(folder: Path, status: int) -> tuple[int, list[str], str]:
 def test_a_preempted_run_is_requeued_and_resumed(tmp_path: Path) -> None:
     status, words, told = run_script(tmp_path, 143)
     assert (status, told) == (143, "requeue 77\n")
-    assert words[:2] == ["lightning-tl", "fit"]
+    assert words[:3] == ["--kill-on-bad-exit=1", "lightning-tl", "fit"]
     assert "--ckpt_path" not in words
     (tmp_path / "runs/flowers_77/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/flowers_77/checkpoints/last.ckpt").touch()
@@ -68,7 +68,7 @@ def test_the_command_line_takes_the_scripts_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, words, _ = run_script(tmp_path, 0)
-    config = parsed([*words[1:], "--ckpt_path", "last"], monkeypatch, capsys)
+    config = parsed([*words[2:], "--ckpt_path", "last"], monkeypatch, capsys)
     overlay = yaml.safe_load((ROOT / "configs/overlay/slurm.yaml").read_text())
     (plugin,), (wanted,) = config["trainer"]["plugins"], overlay["trainer"]["plugins"]
     assert plugin["class_path"] == wanted["class_path"]

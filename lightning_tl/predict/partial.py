@@ -13,10 +13,12 @@ from typing import Any
 
 from lightning_tl.errors import InputError
 from lightning_tl.files import write_text
+from lightning_tl.locking import alone
 from lightning_tl.predict.inputs import PathStream
-from lightning_tl.predict.lock import LOCK, locked
 
 MANIFEST, WHOLE = "manifest.json", "whole"
+LOCK = "lock"
+"""Name of the file by which one process at a time has the folder."""
 _OURS = re.compile(rf"{MANIFEST}|{LOCK}|{WHOLE}|\d+\.(rows|errors)|\.({WHOLE}|manifest)\..*")
 
 
@@ -190,7 +192,9 @@ def opened(partial: Partial, output: Path, errors: Path, resume: bool, overwrite
         raise InputError(_is_there(output))
     with ExitStack() as stack:
         with writing(partial.folder):
-            stack.enter_context(locked(partial.folder))
+            partial.folder.mkdir(parents=True, exist_ok=True)
+            taken = f"output: another process is writing to {partial.folder}. Wait for it, or write to another file."
+            stack.enter_context(alone(partial.folder / LOCK, taken))
             partial.load() if resume else partial.clear()
             if kept and not partial.state.finished:  # a finished one was ended between the last two steps
                 raise InputError(_is_there(output))
