@@ -33,7 +33,7 @@ from lightning_tl.schedule import build_scheduler
 from lightning_tl.stage_metrics import StageMetrics
 from lightning_tl.step_graph import StepGraph
 from lightning_tl.steps import STAGES, Batch, Steps
-from lightning_tl.trainer_checks import refuse_new_statistics
+from lightning_tl.trainer_checks import refuse_new_statistics, refuse_rate_of_the_model
 from lightning_tl.values import checked_seed, image_sides, is_number
 
 # Lightning's remarks on what is so by design (the backbone is in inference mode, the module augments), and torch's
@@ -201,7 +201,7 @@ class TransferClassifier(Steps):
 
         Raises:
             InputError: an ``ImageFolderDataModule`` of other classes, or of other images on another rank; a callback
-                that makes new statistics.
+                that makes new statistics, or is to set a learning rate.
         """
         data = module_in_use(self.trainer)
         if isinstance(data, ImageFolderDataModule) and stage != "predict":
@@ -211,6 +211,7 @@ class TransferClassifier(Steps):
         warn_if_emulated(self.trainer)
         if stage == "fit":
             refuse_new_statistics(self.trainer)
+            refuse_rate_of_the_model(self.trainer, self)
             self._warn_of_forward()
             self.best_before = kept_as_best(self.trainer)
             self.training = True

@@ -7,10 +7,12 @@ from lightning.pytorch.callbacks import (
     BaseFinetuning,
     Callback,
     EarlyStopping,
+    LearningRateFinder,
     StochasticWeightAveraging,
     WeightAveraging,
 )
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.parsing import lightning_hasattr
 
 from lightning_tl.errors import InputError
 from lightning_tl.phase import Phase
@@ -47,6 +49,19 @@ def refuse_new_statistics(trainer: lightning.Trainer) -> None:
             "trainer.callbacks: StochasticWeightAveraging adds an epoch to estimate BatchNorm's statistics anew; "
             "here they stand still, and phases own the epochs. Take EMAWeightAveraging."
         )
+
+
+def refuse_rate_of_the_model(trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    """Raise InputError for a search, as ``Tuner.lr_find``, that is to set a learning rate which the model has not."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning at run time
+    for callback in callbacks:
+        if not isinstance(callback, LearningRateFinder) or not callback._update_attr:
+            continue
+        if not any(lightning_hasattr(module, name) for name in (callback._attr_name, "lr", "learning_rate")):
+            raise InputError(
+                "lr_find: learning rates are those of phases, not of the model. Search with update_attr=False, for no "
+                "more steps than the first phase has, and give what is suggested to that phase: Phase(..., lr=...)."
+            )
 
 
 def _check_length(trainer: lightning.Trainer, epochs: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import BackboneFinetuning, Callback, EMAWeightAveraging, StochasticWeightAveraging
 from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.tuner import Tuner
 from training import PHASES, Fit, make_data, make_model, make_trainer, phased
 
 from lightning_tl import InputError, PhasedFinetuning
@@ -200,3 +201,20 @@ def test_a_difference_below_zero_is_refused(least: float) -> None:
     """Keras would take its absolute value, Lightning would take what is worse for better."""
     with pytest.raises(InputError, match="early_stopping .*min_delta must be"):
         PhasedFinetuning([{**PHASES[0], "early_stopping": {"min_delta": least}}])
+
+
+def test_a_learning_rate_is_searched_for_and_given_to_a_phase(images: Path, tmp_path: Path) -> None:
+    """Lightning's tuner would write it to the model, whose optimizers have the phases' rates."""
+    data = make_data(images)
+    model, trainer = make_model(data), make_trainer(tmp_path)
+    with pytest.raises(InputError, match=r"lr_find: learning rates are those of phases.*update_attr=False"):
+        Tuner(trainer).lr_find(model, data)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer = make_trainer(tmp_path)
+    found = Tuner(trainer).lr_find(model, data, num_training=6, update_attr=False, early_stop_threshold=None)
+    assert found is not None
+    assert found.results["lr"] == sorted(found.results["lr"])
+    assert len(found.results["loss"]) == 6
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    trainer.fit(model, data)
+    assert [entry["epochs"] for entry in phased(trainer).results()] == [2, 2]

@@ -40,7 +40,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "two accumulating": {**TWO, "trainer": {"accumulate_grad_batches": 2}},
     "two unused": {**TWO, "strategy": "ddp_find_unused_parameters_true"},
     "two used": {**TWO, "strategy": "ddp_find_unused_parameters_false"},
-    "two global": {**TWO, **GLOBAL},
+    "two global": {**TWO, **GLOBAL, "keeps": True, "trainer": {"enable_checkpointing": True}},
     "two scaled": {**TWO, "phases": SCALED},
     "two scaled and global": {**TWO, **GLOBAL, "phases": SCALED},
     "one plain": {**ONE, **PLAIN},
@@ -61,9 +61,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def left(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out")
+
+
+@pytest.fixture(scope="module")
+def left(images: Path, out: Path) -> dict[str, Any]:
     """What every job left, by name; all two-process jobs share one start of two processes."""
-    out = tmp_path_factory.mktemp("out")
     results: dict[str, Any] = {}
     for ranks in (1, 2):
         results |= run({name: job for name, job in JOBS.items() if job["devices"] == ranks}, images, out)
@@ -114,6 +118,14 @@ def test_decisions_are_the_same_too(left: dict[str, Any], name: str) -> None:
     one, two = left[f"one {name}"], left[f"two {name}"]
     assert difference(one["weights"], two["weights"]) <= 1e-9
     assert [entry["epochs"] for entry in two["results"]] == [entry["epochs"] for entry in one["results"]] == [2, 2]
+
+
+def test_every_rank_names_the_checkpoint_of_the_first(left: dict[str, Any], out: Path) -> None:
+    """Which alone has chosen the run folder."""
+    assert left["two global"]["error"] == ""
+    told = {(out / f"two global.{rank}.txt").read_text() for rank in (0, 1)}
+    assert told == {str(out / "two global of 0" / "last.ckpt")}
+    assert [path.name for path in (out / "two global of 0").glob("last*")] == ["last.ckpt"]
 
 
 @pytest.mark.parametrize("name", ["two unused", "two used"])

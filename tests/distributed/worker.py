@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from training import make_data, make_model, make_trainer
 
 from lightning_tl import PhasedFinetuning, TransferClassifier
 from lightning_tl.errors import DivergenceError, InputError
+from lightning_tl.saving import LastCheckpoint
 
 torch.set_num_threads(1)
 
@@ -85,6 +87,11 @@ def run(job: dict[str, Any], out: Path) -> None:
         trainer.callbacks.append(Nudge())  # type: ignore[attr-defined]
     if job.get("plant") == "one wrapper":
         trainer.callbacks[0] = OneWrapper(job["phases"])  # type: ignore[attr-defined]
+    last = LastCheckpoint(
+        out / f"{job['name']} of {os.environ.get('LOCAL_RANK', 0)}"
+    )  # as ranks that know no run folder
+    if job.get("keeps"):
+        trainer.callbacks.append(last)  # type: ignore[attr-defined]
     hooks = Hooks(trainer.strategy) if job["devices"] > 1 else None
     if model.cache_features:
         model.backbone.register_forward_pre_hook(steps.count)
@@ -94,6 +101,7 @@ def run(job: dict[str, Any], out: Path) -> None:
         trainer.fit(compiled, data)
     except (DivergenceError, InputError) as error:
         left["error"] = str(error)
+    (out / f"{job['name']}.{trainer.global_rank}.txt").write_text(str(last.path))
     if trainer.is_global_zero:
         left |= {
             "weights": {k: v for k, v in model.state_dict().items() if v.is_floating_point()},

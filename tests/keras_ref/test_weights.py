@@ -55,3 +55,49 @@ def test_files_at_home_damaged_files_and_the_place_of_downloads(tmp_path: Path, 
     name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
     assert damaged.startswith(f"weights: {tmp_path}/.keras/models/{name}, as Keras has downloaded it, is damaged (")
     assert damaged.endswith("). Delete it, to have it fetched anew.")
+
+
+WHOLE = """
+import sys
+import keras, numpy as np
+from keras_ref.backbone import Backbone
+from keras_ref.errors import InputError
+from keras_ref.weights import load_weights
+
+def base():
+    return keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None)
+
+def classifier(network):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(network(keras.layers.Rescaling(1 / 127.5, -1)(inputs)))
+    return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(keras.layers.Dropout(0.2)(x)))
+
+def same(path, network):
+    other = base()
+    load_weights(other, path, 0.35)
+    return all(np.array_equal(a, b) for a, b in zip(network.get_weights(), other.get_weights(), strict=True))
+
+ours, theirs = Backbone((32, 32), 0.35), base()
+run, recipe = classifier(ours), classifier(theirs)
+run.save_weights("run.weights.h5")
+recipe.save_weights("recipe.weights.h5")
+recipe.save("recipe.keras")
+theirs.save_weights("network.weights.h5")
+print(same("run.weights.h5", ours.base))
+print(*(same(name, theirs) for name in ("recipe.weights.h5", "recipe.keras", "network.weights.h5")))
+keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights("dense.weights.h5")
+try:
+    same("dense.weights.h5", theirs)
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_network_is_read_out_of_a_whole_model(tmp_path: Path, python: Any) -> None:
+    """Such as a run of keras_ref leaves, or a user's own: lightning_tl reads them too."""
+    pytest.importorskip("keras")
+    done = python(["-c", f"import os; os.chdir({str(tmp_path)!r})\n{WHOLE}"], tmp_path, KERAS_BACKEND="torch")
+    assert done.returncode == 0, done.stderr[-3000:]
+    run, models, other = done.stdout.splitlines()
+    assert (run, models) == ("True", "True True True")
+    assert other.startswith("weights: dense.weights.h5 does not hold MobileNetV2 without top at width 0.35: ")
