@@ -87,9 +87,8 @@ def run(job: dict[str, Any], out: Path) -> None:
         trainer.callbacks.append(Nudge())  # type: ignore[attr-defined]
     if job.get("plant") == "one wrapper":
         trainer.callbacks[0] = OneWrapper(job["phases"])  # type: ignore[attr-defined]
-    last = LastCheckpoint(
-        out / f"{job['name']} of {os.environ.get('LOCAL_RANK', 0)}"
-    )  # as ranks that know no run folder
+    rank = os.environ.get("LOCAL_RANK", 0)
+    last = LastCheckpoint(out / f"{job['name']} of {rank}")  # of a folder that the other rank does not know
     if job.get("keeps"):
         trainer.callbacks.append(last)  # type: ignore[attr-defined]
     hooks = Hooks(trainer.strategy) if job["devices"] > 1 else None
