@@ -88,6 +88,8 @@ def _expand(word: str) -> Iterator[str]:
         folder = "" if str(Path(word)) == "." else f"{str(Path(word)).rstrip('/')}/"
         return walk(folder, Images())
     if MAGIC.search(word) and not os.path.lexists(word):
+        if word.endswith("/"):  # in a shell, folders
+            raise InputError(f"PATH: a pattern matches files. Received: {word!r}; give {word + '**'!r}.")
         folder, parts = split_glob(word)
         return walk(folder, Glob(parts)) if not folder or _may_be_folder(folder) else iter(())
     return iter([word] if os.path.lexists(word) else [])

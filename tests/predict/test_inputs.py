@@ -79,6 +79,13 @@ def test_a_glob_gives_the_files_that_pythons_gives_sorted(tree: Path, pattern: s
     assert list(PathStream([pattern])) == expected
 
 
+def test_a_pattern_of_folders_is_refused(tree: Path) -> None:
+    """A shell would make folders of it, whose images would all be meant."""
+    with pytest.raises(InputError, match=r"PATH: a pattern matches files. Received: '\*/'; give '\*/\*\*'"):
+        list(PathStream(["*/"]))
+    assert list(PathStream(["*/**"]))
+
+
 def test_a_circle_of_links_is_not_walked(tree: Path) -> None:
     assert not [path for path in PathStream(["**/*.jpg"]) if "circle" in path]
     assert [path for path in PathStream(["a/*/*.jpg"]) if "circle" in path], "a part of its own may be a link"
