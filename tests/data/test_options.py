@@ -21,7 +21,7 @@ from lightning_tl.errors import InputError
         ({"batch_size": 0}, "data.batch_size must be an integer of at least 1. Received: 0"),
         ({"batch_size_is": "total"}, "data.batch_size_is must be one of per_device, global. Received: 'total'"),
         ({"num_workers": -1}, "data.num_workers must be an integer of at least 0. Received: -1"),
-        ({"seed": -1}, "data.seed must be an integer of at least 0. Received: -1"),
+        ({"seed": -1}, r"data.seed: a non-negative integer below 2\*\*32 is needed. Received: -1"),
         (
             {"val_fraction": 0.0},
             r"data.val_fraction must be a number with 0 < val_fraction < 1. Received: 0.0",
