@@ -156,7 +156,7 @@ def find_info(name: str | None, root: str | Path) -> CheckpointInfo:
             info = read_info(previous)
         except InputError as second:
             raise InputError(
-                f"{error} The checkpoint before it, {previous}, cannot be read either. Use the best, "
+                f"{error} The checkpoint before it, {previous}, cannot be read either. Give the best instead: "
                 f"{path.with_name(BEST)}."
             ) from second
         warnings.warn(f"{error} Continuing from the checkpoint before it, {previous}.", stacklevel=2)

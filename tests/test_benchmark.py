@@ -101,7 +101,7 @@ def test_what_is_refused_is_in_no_table(content: dict[str, Any]) -> None:
 def test_page_and_picture(content: dict[str, Any], tmp_path: Path) -> None:
     page = to_markdown(content)
     assert "## Training the head, resident" in page
-    assert "| mixed, head, resident: times the fastest Keras | 2.7 | n/a | not measured |" in page
+    assert "| mixed, head, resident: times the fastest Keras | 2.7 | n/a | n/a | not measured |" in page
     assert "They are stated for 2 cores" in page
     draw(content, tmp_path / "benchmark.png")
     assert (tmp_path / "benchmark.png").stat().st_size > 10_000

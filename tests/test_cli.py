@@ -223,7 +223,7 @@ def test_help_says_what_is_so_here() -> None:
         "last, that of the newest run in trainer.default_root_dir",
         "left out: each phase's epochs say how long a run is",
         "refused: phases last whole epochs",
-        "a folder of this machine",
+        "run_N inside it; a local path",
     ):
         assert words in told
     assert "s3://mybucket" not in told

@@ -71,4 +71,4 @@ def test_both_damaged_is_one_clear_error(starter: Starter, broken_off: Path) -> 
     assert "Traceback" not in output
     assert "both/checkpoints/last.ckpt" in output
     assert "The checkpoint before it, both/checkpoints/previous.ckpt, cannot be read either" in output
-    assert "--ckpt_path best" in output
+    assert "Give the best instead: both/checkpoints/best.ckpt." in output
