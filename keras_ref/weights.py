@@ -58,8 +58,7 @@ def _read(base: Any, path: Path) -> None:
 
 def _inside(path: Path, alone: Path) -> Path | None:
     """``alone``, to which the weights of the one network within a model have been copied; None where none is within."""
-    content = path if path.suffix == ".h5" else io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))
-    with h5py.File(content) as model:
+    with h5py.File(path if path.suffix == ".h5" else _weights_in(path)) as model:
         layers = [layer for layer in model.get("layers", {}).values() if isinstance(layer, h5py.Group)]
         parts = [part for layer in layers for part in (layer, *layer.values()) if isinstance(part, h5py.Group)]
         networks = [part for part in parts if "layers" in part]
@@ -69,6 +68,12 @@ def _inside(path: Path, alone: Path) -> Path | None:
             for name in networks[0]:
                 networks[0].copy(name, file)
     return alone
+
+
+def _weights_in(path: Path) -> io.BytesIO:
+    """The weights that a .keras file holds."""
+    with zipfile.ZipFile(path) as archive:
+        return io.BytesIO(archive.read("model.weights.h5"))
 
 
 def _file(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Kinds of values that arguments have, NumPy's numbers among them."""
+"""Kinds of values that arguments have, NumPy's numbers among them, and how a size is told."""
 
 from collections.abc import Sequence
 from numbers import Integral, Real

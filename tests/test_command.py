@@ -2,6 +2,7 @@
 
 import ast
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -134,3 +135,15 @@ def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch: pytest.Mon
     print("\N{CAT FACE}", end="")
     shown.flush()
     assert shown.buffer.getvalue().endswith(b"\\U0001f431")  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_has_left_ends_a_command_as_it_ends_others(tmp_path: Path) -> None:
+    """As ``head`` leaves; the command's own errors do not come into it."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [sys.executable, "-m", "lightning_tl", "completion"]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -7,6 +7,7 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,23 @@ def test_a_link_to_nowhere_is_refused(side: ModuleType, tmp_path: Path, monkeypa
         ValueError, match=r"trainer.default_root_dir: the run folder .*link cannot be written: .*exists"
     ):
         side.choose_run_folder(tmp_path / "link")
+
+
+@SIDES
+def test_a_folder_in_which_a_run_began_and_ended_meanwhile_is_that_runs(
+    side: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def after_another(path: Path, *args: Any, **options: Any) -> Any:
+        if path.parent == tmp_path / "runs":
+            (path.parent / "config.yaml").touch()
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", after_another)
+    assert side.choose_run_folder(tmp_path / "runs") == tmp_path / "runs" / "run_1"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["config.yaml", "run_1"]
+    side.release_claims()
 
 
 def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

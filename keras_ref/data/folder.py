@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -136,11 +135,11 @@ def check_classes(root: Path, counts: dict[str, int]) -> None:
 
 def _classes(folder: Path, names: list[str], split: str, root: Path) -> tuple[Sample, ...]:
     """Samples of the class folders ``names`` in ``folder``, paths relative to ``root``, sorted."""
-    images = dict(zip(names, _images([folder / name for name in names], root), strict=True))
+    others: list[str] = []
+    images = {name: list(_images(folder / name, root, others)) for name in names}
+    _tell(root, others)
     check_classes(folder, {name: len(paths) for name, paths in images.items()})
-    samples = (
-        Sample(split, path.relative_to(root).as_posix(), name) for name, paths in images.items() for path in paths
-    )
+    samples = (Sample(split, path, name) for name, paths in images.items() for path in paths)
     return tuple(sorted(samples, key=lambda sample: sample.path))
 
 
@@ -183,22 +182,26 @@ def refuse_unlisted(error: OSError) -> NoReturn:
     ) from error
 
 
-def _images(folders: Sequence[Path], root: Path) -> list[list[Path]]:
-    """Images at any depth below each of ``folders``, in no particular order; tells once of those it cannot take."""
-    files = [list(_files(folder)) for folder in folders]
-    found = [[path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS)] for paths in files]
-    for path in chain.from_iterable(found):
-        _refuse_pipe(path)
-    others = [path for path in chain.from_iterable(files) if path.name.lower().endswith(OTHER_EXTENSIONS)]
+def _images(folder: Path, root: Path, others: list[str]) -> Iterator[str]:
+    """Images at any depth below ``folder``, from ``root`` on, in no order; ``others`` gets those that are not read."""
+    for path in _files(folder):
+        name = path.name.lower()
+        if name.endswith(IMAGE_EXTENSIONS):
+            _refuse_pipe(path)
+            yield path.relative_to(root).as_posix()
+        elif name.endswith(OTHER_EXTENSIONS):
+            others.append(path.relative_to(root).as_posix())
+
+
+def _tell(root: Path, others: Sequence[str]) -> None:
+    """Warn of images that are not read, if there are any."""
     if others:
         said = "1 image is" if len(others) == 1 else f"{len(others)} images are"
         warnings.warn(
-            f"data.root {str(root)!r}: {said} left out, in a format that is not read: "
-            f"{listed(sorted(path.relative_to(root).as_posix() for path in others))}. Save them as JPEG or PNG to have "
-            "them in.",
+            f"data.root {str(root)!r}: {said} left out, in a format that is not read: {listed(sorted(others))}. "
+            "Save them as JPEG or PNG to have them in.",
             stacklevel=2,
         )
-    return found
 
 
 def _files(folder: Path) -> Iterator[Path]:

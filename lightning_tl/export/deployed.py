@@ -40,7 +40,7 @@ def load_classifier(checkpoint: CheckpointInfo) -> TransferClassifier:
     """The model of a checkpoint as ``predict`` runs it, on the CPU; what the exported files are compared with.
 
     Raises:
-        InputError: the checkpoint is of no ``TransferClassifier`` of this version.
+        InputError: as ``TransferClassifier`` does, of what the checkpoint was made with.
     """
     return _load(checkpoint)
 

@@ -324,3 +324,12 @@ def test_the_command_line_prints_one_message(tmp_path: Path, capsys: pytest.Capt
     error = capsys.readouterr().err
     assert error.startswith("keras_ref: error: --config")
     assert error.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_ref.cli.read_config", interrupted)
+    assert main(["fit", "--config", "x.yaml"]) == 130
+    assert capsys.readouterr().err == "keras_ref: interrupted\n"
